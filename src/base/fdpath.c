@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See fdpath.h. */
+#include "base/fdpath.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+enum {
+	OPEN_TRIES = 4096,	/* openat2 says EAGAIN while anything, anywhere, is being renamed */
+	NUMBER_TEXT = 64,
+	PATH_BYTES = 4096,
+};
+
+int fdpath_root(const char *directory)
+{
+	int fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int fdpath_open(int root, const char *path, int flags)
+{
+	struct open_how how = {
+		.flags = (uint64_t)(unsigned)(flags | O_CLOEXEC | (flags & O_PATH ? 0 : O_NOCTTY)),
+		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
+	};
+	long fd = -1;
+
+	for (int i = 0; i < OPEN_TRIES; i++) {
+		fd = syscall(SYS_openat2, root, path, &how, sizeof(how));
+		if (fd >= 0)
+			return (int)fd;
+		if (errno != EAGAIN && errno != EINTR)
+			break;
+	}
+	return -errno;
+}
+
+ssize_t fdpath_pread(int root, const char *path, void *buf, size_t size, off_t offset)
+{
+	CLEAN_FD int fd = fdpath_open(root, path, O_RDONLY);
+	size_t done = 0;
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	while (done < size) {
+		n = pread(fd, (char *)buf + done, size - done, offset + (off_t)done);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (!n)
+			break;
+		done += (size_t)n;
+	}
+	return (ssize_t)done;
+}
+
+ssize_t fdpath_read(int root, const char *path, char *buf, size_t size)
+{
+	ssize_t n = fdpath_pread(root, path, buf, size, 0);
+
+	if (n < 0)
+		return n;
+	if ((size_t)n == size)
+		return -EFBIG;
+	if (n && buf[n - 1] == '\n')
+		n--;
+	buf[n] = '\0';
+	return n;
+}
+
+int fdpath_read_all(int root, const char *path, size_t max, struct arena *arena, const char **ret)
+{
+	CLEAN_FREE char *buf = malloc(max + 1);
+	ssize_t n;
+
+	if (!buf)
+		return -ENOMEM;
+	n = fdpath_pread(root, path, buf, max + 1, 0);
+	if (n < 0)
+		return (int)n;
+	if ((size_t)n > max)
+		return -EFBIG;
+	*ret = arena_strndup(arena, buf, (size_t)n);
+	return 0;
+}
+
+static int read_number(int root, const char *path, int base, uint64_t *ret)
+{
+	char text[NUMBER_TEXT], *end;
+	ssize_t n = fdpath_read(root, path, text, sizeof(text));
+	uint64_t value;
+
+	if (n < 0)
+		return (int)n;
+	if (!n || text[0] == '-' || text[0] == ' ')
+		return -EINVAL;
+	errno = 0;
+	value = strtoull(text, &end, base);
+	if (errno || *end)
+		return -EINVAL;
+	*ret = value;
+	return 0;
+}
+
+int fdpath_read_u64(int root, const char *path, uint64_t *ret)
+{
+	return read_number(root, path, 0, ret);
+}
+
+int fdpath_read_hex(int root, const char *path, uint64_t *ret)
+{
+	return read_number(root, path, 16, ret);
+}
+
+int fdpath_write(int root, const char *path, const char *text)
+{
+	CLEAN_FD int fd = fdpath_open(root, path, O_WRONLY);
+	size_t len = strlen(text);
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	n = write(fd, text, len);
+	if (n < 0)
+		return -errno;
+	return (size_t)n == len ? 0 : -EIO;
+}
+
+ssize_t fdpath_readlink(int root, const char *path, char *buf, size_t size)
+{
+	CLEAN_FD int fd = fdpath_open(root, path, O_PATH | O_NOFOLLOW);
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	n = readlinkat(fd, "", buf, size);
+	if (n < 0)
+		return errno == ENOENT ? -EINVAL : -errno;	/* "" of what is no link */
+	if ((size_t)n == size)
+		return -ENAMETOOLONG;
+	buf[n] = '\0';
+	return n;
+}
+
+ssize_t fdpath_link_name(int root, const char *path, char *buf, size_t size)
+{
+	char target[PATH_BYTES];
+	ssize_t n = fdpath_readlink(root, path, target, sizeof(target));
+	const char *name;
+
+	if (n < 0)
+		return n;
+	name = strrchr(target, '/');
+	name = name ? name + 1 : target;
+	if (strlen(name) >= size)
+		return -ENAMETOOLONG;
+	memcpy(buf, name, strlen(name) + 1);
+	return (ssize_t)strlen(name);
+}
+
+int fdpath_exists(int root, const char *path)
+{
+	CLEAN_FD int fd = fdpath_open(root, path, O_PATH | O_NOFOLLOW);
+
+	if (fd >= 0)
+		return 1;
+	return fd == -ENOENT || fd == -ENOTDIR ? 0 : fd;
+}
+
+DIR *fdpath_opendir(int root, const char *path)
+{
+	CLEAN_FD int fd = fdpath_open(root, path, O_RDONLY | O_DIRECTORY);
+	DIR *dir;
+
+	if (fd < 0) {
+		errno = -fd;
+		return NULL;
+	}
+	dir = fdopendir(fd);
+	if (dir)
+		TAKE_FD(fd);
+	return dir;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+int fdpath_list(int root, const char *path, struct arena *arena, struct list *names)
+{
+	CLEAN_DIR DIR *dir = fdpath_opendir(root, path);
+	const struct dirent *entry;
+
+	if (!dir)
+		return -errno;
+	*names = (struct list){ 0 };
+	for (errno = 0; (entry = readdir(dir)); errno = 0)
+		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+			list_add_string(arena, names, arena_strdup(arena, entry->d_name));
+	if (errno)
+		return -errno;
+	if (names->n)
+		qsort(names->items, names->n, sizeof(char *), by_name);
+	return (int)names->n;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Names of vendors, devices, subsystems and classes: the pci.ids file, then a table of our own of
+ * GPUs newer than early 2023. Immutable once opened, counted, any thread.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/cleanup.h"
+
+struct names;
+
+/* Maps the first pci.ids found (share/misc, hwdata) of this machine, not of the host root. Never
+ * fails: without a file only the supplement knows names. */
+struct names *names_open(void);
+struct names *names_ref(struct names *names);
+void names_unref(struct names *names);
+
+/* Each gives a string that lives as long as `names`, or NULL when it is not known. */
+const char *names_vendor(struct names *names, uint16_t vendor);
+const char *names_device(struct names *names, uint16_t vendor, uint16_t device);
+const char *names_subsystem(struct names *names, uint16_t vendor, uint16_t device,
+			    uint16_t subsystem_vendor, uint16_t subsystem_device);
+/* For 24-bit class: the sub-class's name, else the base class's. */
+const char *names_class(struct names *names, uint32_t class);
