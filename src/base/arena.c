@@ -128,7 +128,7 @@ void *list_append(struct arena *arena, struct list *list, size_t item_size)
 			memcpy(items, list->items, list->n * item_size);
 		list->items = items;
 	}
-	list->null = 0;
+	list->null = false;
 	return items + item_size * list->n++;
 }
 

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/cleanup.h"
@@ -39,7 +40,7 @@ struct list {
 	void *items;
 	size_t n;
 	size_t room;
-	_Bool null;
+	bool null;
 };
 
 /* Room for one more element at the end, zeroed; its address (valid until the next append). */

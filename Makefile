@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+# The common tasks, by name. The work is meson's and scripts/'s.
+#   make build    the three programs, in build/
+#   make check    unit, golden and fake-kernel tests (no root, minutes)
+#   make lab      the tests in virtual machines (root); T=name runs those whose name matches
+#   make test     every ring there is (root)
+#   make bench    benchmarks, as ratios against peers
+#   make format   clang-format on every source file
+MAKEFLAGS += --no-print-directory
+JOBS ?= $(shell nproc)
+PROGRAMS = horcruxd horcrux-privd horcrux
+
+.PHONY: build deps check laws lab test bench format clean
+
+build: deps
+	@test -f build/meson/build.ninja || meson setup -Dbuildtype=debugoptimized build/meson >/dev/null
+	@ninja -C build/meson -j $(JOBS) --quiet
+	@for p in $(PROGRAMS); do find build/meson/src -type f -name $$p -exec ln -f {} build/$$p \; ; done
+	@for p in $(PROGRAMS); do echo "build/$$p"; done
+
+deps:
+	@scripts/deps build
+
+check:
+	@scripts/deps build check
+	@scripts/rings check
+
+laws:
+	@scripts/deps check
+	@scripts/laws
+
+lab:
+	@scripts/deps build check lab
+	@scripts/rings lab $(T)
+
+test:
+	@scripts/deps build check lab bench
+	@scripts/rings all
+
+bench: build
+	@scripts/deps bench
+	@scripts/rings bench $(T)
+
+format:
+	@git ls-files 'src/*.[ch]' 'tests/*.[ch]' | xargs clang-format -i
+
+clean:
+	rm -rf build
