@@ -170,6 +170,7 @@ const struct row wire_member_rows[] = {
 	{ "blocks", ROW_BOOL, 0, MEMBER(blocks),
 	  .help = "as it is bound now it keeps a VM from using the group" },
 	{ "carries", ROW_STRINGS, 0, MEMBER(carries), .help = "what of the host lives on it" },
+	{ "unknown", ROW_MAP, ROW_NOT_NULL, MEMBER(unknown), .help = "fields that cannot be told: why" },
 	ROW_END,
 };
 

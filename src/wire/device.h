@@ -111,6 +111,7 @@ struct wire_member {
 	int role;
 	int blocks;
 	struct list carries;	/* strings: what of the host lives on it */
+	struct list unknown;	/* struct row_pair */
 };
 
 struct wire_iommu {

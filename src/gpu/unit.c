@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See unit.h. */
+#include "gpu/unit.h"
+
+#include <string.h>
+
+static void unit_add(struct gpu_unit *unit, const struct function *f)
+{
+	if (unit->n < UNIT_MAX)
+		unit->functions[unit->n++] = f;
+}
+
+void gpu_unit_of(const struct inventory *inv, const struct function *f, struct gpu_unit *unit)
+{
+	*unit = (struct gpu_unit){ .card = f->physfn ? NULL : inventory_card(inv, f->address) };
+	if (unit->card) {
+		for (LIST_EACH(struct function *, it, &unit->card->functions))
+			if (!(*it)->physfn)
+				unit_add(unit, *it);
+	}
+	if (!unit->n)
+		unit_add(unit, f);
+	unit->slot = unit->card ? unit->card->text : f->text;
+}
+
+bool gpu_unit_has(const struct gpu_unit *unit, struct pci_address address)
+{
+	for (size_t i = 0; i < unit->n; i++)
+		if (pci_address_equal(unit->functions[i]->address, address))
+			return true;
+	return false;
+}
+
+enum fact gpu_unit_held(const struct gpu_facts *facts, const struct gpu_unit *unit)
+{
+	if (!facts->holders)
+		return FACT_UNKNOWN;
+	for (LIST_EACH(const struct holder, h, facts->holders))
+		if (strcmp(h->kind, "kernel") && gpu_unit_has(unit, h->address))
+			return FACT_YES;
+	return FACT_NO;
+}
+
+static bool carries_others(const struct gpu_unit *unit)
+{
+	for (size_t i = 0; i < unit->n; i++)
+		if (unit->functions[i]->mdevs.n ||
+		    (unit->functions[i]->sriov && unit->functions[i]->sriov->vfs.n))
+			return true;
+	return false;
+}
+
+/* pci-stub only keeps other drivers away: what it holds is as good as unbound. */
+static bool has_host_driver(const struct function *f)
+{
+	return f->driver && !driver_is_vfio(f->driver) && strcmp(f->driver, "pci-stub");
+}
+
+bool gpu_unit_unreadable(const struct gpu_unit *unit, const char *field, const char **reason)
+{
+	for (size_t i = 0; i < unit->n; i++) {
+		for (LIST_EACH(const struct row_pair, pair, &unit->functions[i]->unknown)) {
+			if (strcmp(pair->key, field))
+				continue;
+			*reason = pair->value;
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * Without vfio in it the card is what its first function is: a GPU whose audio function has a
+ * driver, or has none, is no unfinished change.
+ */
+int gpu_unit_state(const struct gpu_facts *facts, const struct gpu_unit *unit)
+{
+	const char *reason;
+	size_t vfio = 0;
+
+	if (gpu_unit_unreadable(unit, "driver", &reason))
+		return -1;
+	for (size_t i = 0; i < unit->n; i++)
+		vfio += driver_is_vfio(unit->functions[i]->driver);
+	if (carries_others(unit))
+		return CARD_SHARED;
+	if (vfio && vfio < unit->n)
+		return CARD_MIXED;
+	if (!vfio)
+		return has_host_driver(unit->functions[0]) ? CARD_HOST : CARD_UNBOUND;
+	switch (gpu_unit_held(facts, unit)) {
+	case FACT_YES:
+		return CARD_IN_USE;
+	case FACT_NO:
+		return CARD_READY;
+	default:
+		return -1;
+	}
+}
+
+int gpu_card_state(const struct gpu_facts *facts, const struct function *f)
+{
+	struct gpu_unit unit;
+
+	if (!f)
+		return CARD_ABSENT;
+	gpu_unit_of(facts->inventory, f, &unit);
+	return gpu_unit_state(facts, &unit);
+}
+
+static bool listed(const struct list *texts, const char *text)
+{
+	for (LIST_EACH(const char *, it, texts))
+		if (!strcmp(*it, text))
+			return true;
+	return false;
+}
+
+static bool group_viable(const struct gpu_unit *unit, const struct group *group,
+			 struct arena *arena, struct list *blockers)
+{
+	bool ok = !group->noiommu && !group->direct_regions;
+
+	for (LIST_EACH(struct function *, it, &group->functions)) {
+		if (gpu_unit_has(unit, (*it)->address) || !function_blocks(*it, unit->card))
+			continue;
+		ok = false;
+		if (!listed(blockers, (*it)->text))
+			list_add_string(arena, blockers, (*it)->text);
+	}
+	return ok;
+}
+
+bool gpu_unit_viable(const struct inventory *inv, const struct gpu_unit *unit, struct arena *arena,
+		     struct list *blockers)
+{
+	const struct group *group;
+	bool ok = true;
+
+	for (size_t i = 0; i < unit->n; i++) {
+		group = inventory_group(inv, unit->functions[i]->group);
+		if (!group || !group_viable(unit, group, arena, blockers))
+			ok = false;
+	}
+	return ok;
+}

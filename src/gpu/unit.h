@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A unit: the functions that are judged together when one of them is looked at. For a function of a
+ * card it is the card without its VFs; for a VF it is the VF alone, since each VF is given away by
+ * itself even where it shares its PF's slot. Borrows from the inventory. Pure; any thread.
+ */
+#pragma once
+
+#include "gpu/view.h"
+
+enum { UNIT_MAX = 32 };
+
+struct gpu_unit {
+	const struct card *card;	/* NULL: f is of no card, or is a VF */
+	const char *slot;		/* address of its first function, as text */
+	const struct function *functions[UNIT_MAX];
+	size_t n;
+};
+
+void gpu_unit_of(const struct inventory *inv, const struct function *f, struct gpu_unit *unit);
+bool gpu_unit_has(const struct gpu_unit *unit, struct pci_address address);
+/* Could `field` of one of its functions not be read? Then *reason says why. */
+bool gpu_unit_unreadable(const struct gpu_unit *unit, const char *field, const char **reason);
+/* Does a VM or process (not the kernel itself) hold it? */
+enum fact gpu_unit_held(const struct gpu_facts *facts, const struct gpu_unit *unit);
+/* See gpu_card_state. */
+int gpu_unit_state(const struct gpu_facts *facts, const struct gpu_unit *unit);
+/*
+ * Could a VM use it, as everything in its groups is bound now, apart from its own functions? Adds
+ * the addresses of what keeps it from that to blockers (strings).
+ */
+bool gpu_unit_viable(const struct inventory *inv, const struct gpu_unit *unit, struct arena *arena,
+		     struct list *blockers);
