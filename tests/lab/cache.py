@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab's cache: artefacts under names that hold the hash of what made them.
+
+It lies outside the clone, so that a fresh clone on a warm machine builds nothing. An artefact is a
+file or a folder NAME-KEY; it is made beside its place under a name of its own and renamed into it,
+so one that is there is whole. One lock file for each NAME lets only one process make it; what a
+killed process left half made is removed by the next one that holds that lock.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import inspect
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+_start = time.monotonic()
+_print_lock = threading.Lock()
+
+
+class LabError(Exception):
+    """Something the person who runs the lab can read and act on."""
+
+
+def say(text):
+    """One line of progress, with the seconds since this program started."""
+    with _print_lock:
+        print(f"[{time.monotonic() - _start:6.1f}s] {text}", file=sys.stderr, flush=True)
+
+
+def cache_dir():
+    base = os.environ.get("HORCRUX_CACHE")
+    if not base:
+        home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        base = os.path.join(home, "horcrux")
+    path = pathlib.Path(base) / "lab"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def key_of(*parts):
+    """A short hash over texts, bytes, functions (their source) and files (their content)."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, pathlib.Path):
+            data = part.read_bytes()
+        elif callable(part):
+            data = inspect.getsource(part).encode()
+        elif isinstance(part, bytes):
+            data = part
+        else:
+            data = str(part).encode()
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()[:16]
+
+
+def run(argv, log=None, what=None, **kw):
+    """Runs a program; what it says goes to the file `log`, whose end is in the error."""
+    kw.setdefault("stdin", subprocess.DEVNULL)
+    if log is None:
+        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **kw)
+        text = done.stdout.decode(errors="replace")
+    else:
+        with open(log, "ab") as out:
+            done = subprocess.run(argv, stdout=out, stderr=subprocess.STDOUT, **kw)
+        with open(log, "rb") as back:
+            back.seek(max(0, os.path.getsize(log) - 4000))
+            text = back.read().decode(errors="replace")
+    if done.returncode:
+        tail = "\n".join(text.splitlines()[-25:])
+        where = f" (all of it: {log})" if log else ""
+        name = what or str(argv[0])
+        raise LabError(f"{name} failed with {done.returncode}{where}:\n{tail}")
+    return text
+
+
+def remove(path):
+    path = pathlib.Path(path)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+
+
+@contextlib.contextmanager
+def locked(name):
+    """Holds the lock NAME of the cache; says so when it has to wait for it."""
+    folder = cache_dir() / "locks"
+    folder.mkdir(exist_ok=True)
+    with open(folder / name, "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"{name}: somebody else is making it; waiting")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def artefact(name, key, make):
+    """The path of NAME-KEY, made by make(temporary path, log file) where it is not there yet."""
+    cache = cache_dir()
+    path = cache / f"{name}-{key}"
+    if path.exists():
+        return path
+    with locked(name):
+        if path.exists():
+            return path
+        for left in cache.glob(f"{name}-*.part"):
+            remove(left)
+        logs = cache / "logs"
+        logs.mkdir(exist_ok=True)
+        log = logs / f"{name}.log"
+        remove(log)
+        part = cache / f"{name}-{key}.part"
+        began = time.monotonic()
+        say(f"{name}: making it (log: {log})")
+        try:
+            make(part, log)
+            os.rename(part, path)
+        finally:
+            if part.exists():
+                remove(part)
+        say(f"{name}: made in {time.monotonic() - began:.1f} s")
+    return path
+
+
+def need_root(what):
+    if os.geteuid() != 0:
+        raise LabError(f"{what} needs root: it makes Debian root trees with mmdebstrap and chroot. "
+                       "Run it again as root, for instance with sudo.")

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One host for each test module, restored before its first test and gone after its last.
+
+A module says what it wants: KIND (a name from lab.KINDS; trixie-intel), HORCRUX (True: have it
+installed). When a test fails, what the host can tell is kept in build/lab/TEST and named.
+"""
+
+import pathlib
+import re
+import signal
+import sys
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+import build  # noqa: E402
+import lab  # noqa: E402
+from cache import LabError, need_root  # noqa: E402
+
+KEPT = HERE.parent.parent / "build" / "lab"
+
+
+def pytest_configure(config):
+    # so that a stopped run takes its machines with it, through every finaliser
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", 143))
+
+
+@pytest.fixture(scope="module")
+def machine(request):
+    need_root("The lab")
+    with lab.Machine() as host:
+        request.node.lab_machine = host
+        try:
+            host.start(getattr(request.module, "KIND", "trixie-intel"))
+            if getattr(request.module, "HORCRUX", True):
+                build.install(host)
+            yield host
+        finally:
+            request.node.lab_machine = None
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    module = item.getparent(pytest.Module)
+    host = getattr(module, "lab_machine", None) if module else None
+    if report.failed and host:
+        name = re.sub(r"[^\w.-]+", "-", item.nodeid.rsplit("/", 1)[-1])
+        try:
+            folder = host.collect(KEPT / name)
+            report.sections.append(("lab", f"what the host told is in {folder}"))
+        except (LabError, OSError) as err:
+            report.sections.append(("lab", f"the host told nothing: {err}"))
