@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See protocol.h. The checks here are the same for both ends; what needs the machine is in ops.c. */
+#include "privd/protocol.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+enum field {
+	ADDRESS = 1,		/* must be set */
+	NAME = 2,		/* must be set */
+	NAME_MAYBE = 4,
+	VALUE = 8,
+	UUID = 16,
+	CLASSES = 32,
+	ADDRESSES = 64,		/* at least one */
+	PAGES = 128,		/* size_kib and node */
+	WRITES = 256,		/* no field: the operation changes something */
+	NEVER = 512,		/* nobody may ask for it */
+};
+
+static const struct {
+	const char *name;
+	unsigned fields;
+} ops[PRIVD_OPS] = {
+	[PRIVD_NONE] = { "none", NEVER },
+	[PRIVD_PING] = { "ping", 0 },
+	[PRIVD_LIVE] = { "live", 0 },
+	[PRIVD_LATE] = { "late", NEVER },
+	[PRIVD_OVERRIDE] = { "override", ADDRESS | NAME_MAYBE | WRITES },
+	[PRIVD_UNBIND] = { "unbind", ADDRESS | NAME_MAYBE | WRITES },
+	[PRIVD_BIND] = { "bind", ADDRESS | NAME | WRITES },
+	[PRIVD_PROBE] = { "probe", ADDRESS | WRITES },
+	[PRIVD_VFS] = { "vfs", ADDRESS | VALUE | WRITES },
+	[PRIVD_VF_AUTOPROBE] = { "vf_autoprobe", ADDRESS | VALUE | WRITES },
+	[PRIVD_MDEV_CREATE] = { "mdev_create", ADDRESS | NAME | UUID | WRITES },
+	[PRIVD_MDEV_REMOVE] = { "mdev_remove", ADDRESS | UUID | WRITES },
+	[PRIVD_VF_TYPE] = { "vf_type", ADDRESS | VALUE | WRITES },
+	[PRIVD_POWER] = { "power", ADDRESS | VALUE | WRITES },
+	[PRIVD_D3COLD] = { "d3cold", ADDRESS | VALUE | WRITES },
+	[PRIVD_RESET] = { "reset", ADDRESS | WRITES },
+	[PRIVD_RESET_METHOD] = { "reset_method", ADDRESS | VALUE | WRITES },
+	[PRIVD_REMOVE] = { "remove", ADDRESS | WRITES },
+	[PRIVD_RESCAN] = { "rescan", ADDRESS | WRITES },
+	[PRIVD_UNBIND_LOCK] = { "unbind_lock", ADDRESS | VALUE | WRITES },
+	[PRIVD_RESCAN_ALL] = { "rescan_all", WRITES },
+	[PRIVD_MODULE] = { "module", NAME | WRITES },
+	[PRIVD_HUGEPAGES] = { "hugepages", VALUE | PAGES | WRITES },
+	[PRIVD_READ_OVERRIDE] = { "read_override", ADDRESS },
+	[PRIVD_READ_CONFIG] = { "read_config", ADDRESS | VALUE },
+	[PRIVD_READ_ROM] = { "read_rom", ADDRESS },
+	[PRIVD_READ_VFIO] = { "read_vfio", VALUE },
+	[PRIVD_READ_TYPES] = { "read_types", ADDRESS },
+	[PRIVD_READ_IOMEM] = { "read_iomem", 0 },
+	[PRIVD_READ_HOLDERS] = { "read_holders", ADDRESSES },
+	[PRIVD_READ_CRITICAL] = { "read_critical", CLASSES },
+};
+
+static const char *const statuses[PRIVD_STATUSES] = {
+	[PRIVD_OK] = "ok",
+	[PRIVD_FAILED] = "failed",
+	[PRIVD_STUCK] = "stuck",
+	[PRIVD_BUSY] = "busy",
+	[PRIVD_READ_ONLY] = "read_only",
+	[PRIVD_NO_DEVICE] = "no_device",
+	[PRIVD_BRIDGE] = "bridge",
+	[PRIVD_NO_DRIVER] = "no_driver",
+	[PRIVD_RANGE] = "range",
+	[PRIVD_MISMATCH] = "mismatch",
+	[PRIVD_NOT_HERE] = "not_here",
+	[PRIVD_TOO_MANY] = "too_many",
+	[PRIVD_DIED] = "died",
+	[PRIVD_UNREADABLE] = "unreadable",
+};
+
+/*
+ * vfio-pci, what it needs, and its variants (drivers/vfio/pci/); kvmgt is GVT-g's.
+ */
+const char *const privd_modules[] = {
+	"hisi-acc-vfio-pci", "kvmgt", "mlx5-vfio-pci", "nvgrace-gpu-vfio-pci", "pds-vfio-pci",
+	"qat_vfio_pci", "vfio", "vfio-pci", "vfio_iommu_type1", "virtio-vfio-pci", "xe-vfio-pci", NULL,
+};
+
+/* drivers/pci/pci.c pci_reset_fn_methods[]; a word's number is its place here, from 1. Only grows. */
+static const char *const reset_words[] = { "device_specific", "acpi", "flr", "af_flr", "pm", "bus",
+					   "cxl_bus" };
+
+const char *privd_op_name(unsigned op)
+{
+	return op < PRIVD_OPS ? ops[op].name : ops[PRIVD_NONE].name;
+}
+
+enum privd_op privd_op_find(const char *name)
+{
+	for (size_t i = 0; i < PRIVD_OPS; i++)
+		if (!strcmp(ops[i].name, name))
+			return (enum privd_op)i;
+	return PRIVD_NONE;
+}
+
+bool privd_op_writes(unsigned op)
+{
+	return op < PRIVD_OPS && ops[op].fields & WRITES;
+}
+
+const char *privd_status_name(unsigned status)
+{
+	return status < PRIVD_STATUSES ? statuses[status] : "unknown";
+}
+
+static bool all_zero(const void *bytes, size_t n)
+{
+	const unsigned char *b = bytes;
+
+	for (size_t i = 0; i < n; i++)
+		if (b[i])
+			return false;
+	return true;
+}
+
+static bool address_ok(const struct privd_address *a)
+{
+	return a->set == 1 && a->device < 32 && a->function < 8;
+}
+
+static bool name_char(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       c == '_' || c == '-';
+}
+
+/* No dot and no slash can be in it, so it is one path segment and never "..". */
+static bool name_ok(const char name[PRIVD_NAME])
+{
+	size_t n = 0;
+
+	while (n < PRIVD_NAME && name_char(name[n]))
+		n++;
+	return n < PRIVD_NAME && all_zero(name + n, PRIVD_NAME - n);
+}
+
+static const char *header_check(const struct privd_header *h, size_t n)
+{
+	if (h->magic != PRIVD_MAGIC)
+		return "this is no request";
+	if (h->version != PRIVD_VERSION)
+		return "another version of the protocol";
+	if (h->size != n || h->zero)
+		return "a header that does not fit its message";
+	if (!h->id)
+		return "no request id";
+	if (h->op >= PRIVD_OPS || ops[h->op].fields & NEVER)
+		return "no such operation";
+	return NULL;
+}
+
+static const char *scalars_check(const struct privd_request *r, unsigned fields)
+{
+	if (fields & ADDRESS ? !address_ok(&r->address) : !all_zero(&r->address, sizeof(r->address)))
+		return "a bad address";
+	if (r->value && !(fields & VALUE))
+		return "a value that is not asked for";
+	if ((r->size_kib || r->node) && !(fields & PAGES))
+		return "a page size or node that is not asked for";
+	if (!name_ok(r->name))
+		return "a bad name";
+	if (fields & NAME ? !r->name[0] : r->name[0] && !(fields & NAME_MAYBE))
+		return "a name where there must be none, or none where there must be one";
+	if (!!(fields & UUID) == all_zero(r->uuid, sizeof(r->uuid)))
+		return "a UUID where there must be none, or none where there must be one";
+	return NULL;
+}
+
+static const char *lists_check(const struct privd_request *r, unsigned fields)
+{
+	if (r->n_classes > PRIVD_CLASSES || r->n_addresses > PRIVD_ADDRESSES)
+		return "a list that is too long";
+	if ((r->n_classes && !(fields & CLASSES)) || !!r->n_addresses != !!(fields & ADDRESSES))
+		return "a list where there must be none, or none where there must be one";
+	if (!all_zero(r->classes + r->n_classes,
+		      (PRIVD_CLASSES - r->n_classes) * sizeof(r->classes[0])) ||
+	    !all_zero(r->addresses + r->n_addresses,
+		      (PRIVD_ADDRESSES - r->n_addresses) * sizeof(r->addresses[0])))
+		return "something behind the end of a list";
+	for (uint32_t i = 0; i < r->n_addresses; i++)
+		if (!address_ok(&r->addresses[i]))
+			return "a bad address in the list";
+	return NULL;
+}
+
+const char *privd_request_check(const void *bytes, size_t n, struct privd_request *out)
+{
+	struct privd_request r;
+	const char *wrong;
+
+	if (n != sizeof(r))
+		return "a message of the wrong size";
+	memcpy(&r, bytes, sizeof(r));
+	wrong = header_check(&r.header, n);
+	if (!wrong)
+		wrong = scalars_check(&r, ops[r.header.op].fields);
+	if (!wrong)
+		wrong = lists_check(&r, ops[r.header.op].fields);
+	if (!wrong)
+		*out = r;
+	return wrong;
+}
+
+static uint64_t reset_number(const char *word)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(reset_words); i++)
+		if (!strcmp(word, reset_words[i]))
+			return i + 1;
+	return 0;
+}
+
+uint64_t privd_reset_pack(const char *const *words, size_t n)
+{
+	uint64_t packed = 0;
+
+	if (n > ARRAY_SIZE(reset_words))
+		return UINT64_MAX;
+	for (size_t i = 0; i < n; i++) {
+		uint64_t number = reset_number(words[i]);
+
+		if (!number)
+			return UINT64_MAX;
+		packed |= number << (4 * i);
+	}
+	return packed;
+}
+
+bool privd_reset_unpack(uint64_t packed, char *buf, size_t size)
+{
+	size_t len = 0;
+	int n;
+
+	if (!packed)
+		return (size_t)snprintf(buf, size, "default") < size;
+	for (; packed; packed >>= 4) {
+		if (!(packed & 15) || (packed & 15) > ARRAY_SIZE(reset_words))
+			return false;
+		n = snprintf(buf + len, size - len, "%s%s", len ? " " : "",
+			     reset_words[(packed & 15) - 1]);
+		if (n < 0 || (size_t)n >= size - len)
+			return false;
+		len += (size_t)n;
+	}
+	return true;
+}
