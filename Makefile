@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The common tasks, by name. The work is meson's and scripts/'s.
 #   make build    the three programs, in build/
+#   make deb      the Debian package, build/horcrux_*.deb
 #   make check    unit, golden and fake-kernel tests (no root, minutes)
 #   make lab      the tests in virtual machines (root); T=name runs those whose name matches
 #   make test     every ring there is (root)
@@ -10,13 +11,17 @@ MAKEFLAGS += --no-print-directory
 JOBS ?= $(shell nproc)
 PROGRAMS = horcruxd horcrux-privd horcrux
 
-.PHONY: build deps check laws lab test bench format clean
+.PHONY: build deb deps check laws lab test bench format clean
 
 build: deps
 	@test -f build/meson/build.ninja || meson setup -Dbuildtype=debugoptimized build/meson >/dev/null
 	@ninja -C build/meson -j $(JOBS) --quiet
 	@for p in $(PROGRAMS); do find build/meson/src -type f -name $$p -exec ln -f {} build/$$p \; ; done
 	@for p in $(PROGRAMS); do echo "build/$$p"; done
+
+deb:
+	@scripts/deps build deb
+	@scripts/deb
 
 deps:
 	@scripts/deps build
