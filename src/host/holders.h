@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who has a card open now: processes with a file of /dev/nvidia*, /dev/dri, /dev/snd or /dev/vfio (open
- * files and maps), and kernel users that are no process (fbcon, nvidia-drm's modeset). Seeing the
- * files of other users' processes needs root: in the daemon this runs in horcrux-privd.
+ * Who has a card open now: processes with a file of /dev/nvidia*, /dev/dri, /dev/snd, /dev/fb*,
+ * /dev/i2c-*, /dev/vfio or a BAR in sysfs (open files and maps), and kernel users that are no
+ * process (fbcon, nvidia-drm's modeset). Seeing the files of other users' processes needs root: in
+ * the daemon this runs in horcrux-privd. Links of /proc/<pid>/fd are read, never followed.
  */
 #pragma once
 
@@ -14,13 +15,22 @@ struct holder {
 	const char *name;		/* comm of the process, or the kernel user's name */
 	const char *node;		/* "/dev/dri/card0"; NULL for the kernel */
 	const char *since;		/* RFC 3339 start of the process; NULL unknown */
-	const char *unit;		/* systemd unit from its cgroup; NULL unknown */
+	const char *unit;		/* innermost systemd unit of its cgroup; NULL unknown */
 	struct pci_address address;	/* function that it holds */
 };
 
 /*
- * The holders of the given functions (struct function *), in the arena. Returns their number; or
- * -1 with an error when /proc cannot be read as needed (then nothing is known: never "none").
+ * The holders of the given functions (struct function *), in the arena, sorted by address, pid and
+ * node, one record for each of these. Returns their number; or -1 with an error when /proc cannot
+ * be read as needed (then nothing is known: never "none"). Processes that end meanwhile are left
+ * out. What /dev/nvidiaN, nvidia-modeset and nvidia-uvm hold is every card on driver nvidia: which
+ * one it is, only the driver could say (kernel-vendor: usage counts are per card, uvm's are not).
  */
 int holders_find(const struct host_root *root, const struct list *functions, struct arena *arena,
 		 struct list *holders, struct error *err);
+
+/*
+ * True for a holder that is no reason to refuse: fbcon goes by itself when the driver of its
+ * framebuffer is unbound, and /dev/nvidiactl keeps the module in use, not a card.
+ */
+bool holder_lets_go(const struct holder *holder);
