@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A plan being run: forward step by step, each with intent, apply, proof and result; back in reverse
+ * when one fails; and out of the unknown (recover.h) when it is not clear what happened.
+ *
+ * The order law. Forward: intent on disk, apply, proof, result on disk, next. A proven step without undo
+ * is a point of no return: from there on only forward. Back: the last step first; one that cannot be
+ * undone ends it, because what came before it stands below it.
+ *
+ * A run belongs to the thread that is in run_continue(), and to nobody between calls; the engine sees to
+ * it that there is one at a time. `cancel` alone may be set by others.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "base/id.h"
+#include "plan/journal.h"
+#include "plan/plan.h"
+
+/* What the engine gives to all runs; immutable. */
+struct run_world {
+	void *services;
+	struct journal *journal;
+	int (*live_children)(void *services, struct arena *arena, struct list *children,
+			     struct error *err);
+};
+
+/* What a run tells while it runs; all may be NULL. */
+struct run_hooks {
+	void *data;
+	/* Step n (from 0) begins, or is being undone; text is in the plan's arena. */
+	void (*step)(void *data, size_t n, bool back, const char *text);
+	/* This thread is about to call into a kind, which should be back by `until` (monotonic ms). */
+	void (*enter)(void *data, uint64_t until);
+	/* It came back. True: so late that the engine had given it up. */
+	bool (*leave)(void *data);
+};
+
+enum run_verdict {
+	RUN_WAIT,		/* nothing to do before `wake`: call again then, or when poked */
+	RUN_SUCCEEDED,
+	RUN_FAILED,
+	RUN_CANCELLED,
+	RUN_ROLLED_BACK,
+	RUN_STUCK,		/* not over: run_look_again(), then run_continue(), when there is news */
+};
+
+enum run_way { RUN_FORWARD, RUN_BACK, RUN_UNCLEAR };
+
+struct run {
+	const struct run_world *world;
+	struct run_hooks hooks;
+	struct plan *plan;		/* owned */
+	char task[ID_TEXT];
+	char *requested_by;		/* owned; NULL: not told */
+	enum step_status *status;	/* one per step; owned */
+	atomic_bool cancel;
+
+	/* Private to run.c and recover.c. */
+	enum run_way way;
+	size_t at;			/* the step it is in */
+	bool begun;			/* the journal knows it */
+	bool proving;			/* apply or undo of `at` is over, its proof is not there yet */
+	bool passed;			/* a point of no return is behind it */
+	bool careful;			/* what it did is known from the journal only: look first */
+	bool dead_kernel;		/* an earlier boot: kernel steps are neither done nor undone */
+	bool undone_any;
+	uint64_t step_until;		/* deadline of the step, monotonic ms */
+	uint64_t helper_until;		/* when it gives up on a helper that does not answer; 0: not asked */
+	unsigned poll_ms;
+	uint64_t wake;			/* after RUN_WAIT: monotonic ms */
+	struct error error;		/* the cause; code ERROR_NONE: none so far */
+};
+
+/* A run of a plan (owned from here). Never NULL. */
+struct run *run_new(const struct run_world *world, const struct run_hooks *hooks, const char *task,
+		    const char *requested_by, struct plan *plan);
+/* A run of what the journal found. NULL with an error when a kind is not known any more. */
+struct run *run_restore(const struct run_world *world, const struct run_hooks *hooks,
+			const struct step_table *tables, size_t n_tables,
+			const struct journal_task *found, struct error *err);
+void run_free(struct run *run);
+DEFINE_CLEANUP(struct run *, run_free)
+
+/*
+ * Go on until there is a verdict. After every verdict but WAIT and STUCK the journal has forgotten the
+ * task. run->error says why it did not succeed.
+ */
+enum run_verdict run_continue(struct run *run);
+/* After RUN_STUCK, or after it was given up: what happened is to be found out anew. */
+void run_look_again(struct run *run);
+/* It can still be cancelled. */
+bool run_may_cancel(const struct run *run);
