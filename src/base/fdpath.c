@@ -61,10 +61,9 @@ ssize_t fdpath_pread(int root, const char *path, void *buf, size_t size, off_t o
 	return (ssize_t)done;
 }
 
-ssize_t fdpath_read(int root, const char *path, char *buf, size_t size)
+/* The n bytes read into buf as text: terminated, without its last newline. */
+static ssize_t as_text(char *buf, size_t size, ssize_t n)
 {
-	ssize_t n = fdpath_pread(root, path, buf, size, 0);
-
 	if (n < 0)
 		return n;
 	if ((size_t)n == size)
@@ -73,6 +72,24 @@ ssize_t fdpath_read(int root, const char *path, char *buf, size_t size)
 		n--;
 	buf[n] = '\0';
 	return n;
+}
+
+ssize_t fdpath_read(int root, const char *path, char *buf, size_t size)
+{
+	return as_text(buf, size, fdpath_pread(root, path, buf, size, 0));
+}
+
+ssize_t fdpath_attribute(int dir, const char *name, char *buf, size_t size)
+{
+	CLEAN_FD int fd = fdpath_open(dir, name, O_RDONLY);
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	do
+		n = read(fd, buf, size);
+	while (n < 0 && errno == EINTR);
+	return as_text(buf, size, n < 0 ? -errno : n);
 }
 
 int fdpath_read_all(int root, const char *path, size_t max, struct arena *arena, const char **ret)
@@ -143,6 +160,21 @@ ssize_t fdpath_readlink(int root, const char *path, char *buf, size_t size)
 	n = readlinkat(fd, "", buf, size);
 	if (n < 0)
 		return errno == ENOENT ? -EINVAL : -errno;	/* "" of what is no link */
+	if ((size_t)n == size)
+		return -ENAMETOOLONG;
+	buf[n] = '\0';
+	return n;
+}
+
+ssize_t fdpath_entry_link(int dir, const char *name, char *buf, size_t size)
+{
+	ssize_t n;
+
+	if (strchr(name, '/'))
+		return -EINVAL;
+	n = readlinkat(dir, name, buf, size);
+	if (n < 0)
+		return -errno;
 	if ((size_t)n == size)
 		return -ENAMETOOLONG;
 	buf[n] = '\0';

@@ -38,6 +38,15 @@ int fdpath_read_u64(int root, const char *path, uint64_t *ret);
 /* One hexadecimal number, with or without 0x. */
 int fdpath_read_hex(int root, const char *path, uint64_t *ret);
 
+/*
+ * For scans of many sysfs attributes from the descriptor of their directory. fdpath_attribute: as
+ * fdpath_read with a single read(2), since sysfs hands an attribute out whole (other file systems
+ * need not: use fdpath_read there). fdpath_entry_link: where the link `name` points to; name is one
+ * entry of the directory (-EINVAL with a "/" in it), so there is nothing to resolve.
+ */
+ssize_t fdpath_attribute(int dir, const char *name, char *buf, size_t size);
+ssize_t fdpath_entry_link(int dir, const char *name, char *buf, size_t size);
+
 /* Write `text` in one write(2), as sysfs wants it. -EIO when it was taken only in part. */
 int fdpath_write(int root, const char *path, const char *text);
 

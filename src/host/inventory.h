@@ -14,9 +14,9 @@
 #include "host/pci.h"
 
 /* A card: the functions that belong together. Same slot; or, behind bridges of the card's own
- * (Arc), everything below the same upstream port. */
+ * (Arc), everything below the same upstream port. A VF is a card of its own. */
 struct card {
-	struct pci_address slot;	/* address of its first function (function 0 of the GPU) */
+	struct pci_address slot;	/* address of its first GPU function (mostly .0) */
 	char text[PCI_ADDRESS_TEXT];
 	struct list functions;		/* struct function *, borrowed, GPU first, then by address */
 	struct list bridges;		/* struct function *: bridges of the card's own */
@@ -27,6 +27,7 @@ struct group {
 	const char *type;		/* DMA, DMA-FQ, identity, …; NULL unreadable */
 	struct list functions;		/* struct function *, by address */
 	bool direct_regions;		/* reserved_regions has "direct" (RMRR): VFIO will refuse */
+	bool regions_unknown;		/* reserved_regions cannot be read */
 	bool noiommu;
 };
 
@@ -37,10 +38,12 @@ struct inventory {
 	struct list functions;		/* struct function *, sorted by address; one reference each */
 	struct list cards;		/* struct card, sorted by slot; only cards with a GPU function */
 	struct list groups;		/* struct group, sorted by number */
+	int *card_of;			/* per function: index of its card, or -1 */
+	struct iommu_facts *iommu_facts;	/* shared, counted: read in a full scan only */
 	struct iommu iommu;
 	struct class_filter filter;
 	struct names *names;		/* shared, counted */
-	uint64_t reads;			/* files opened to build this one (for tests of what is read) */
+	uint64_t reads;			/* files and directories opened to build this one */
 };
 
 /* What changed since the last one: nothing in it and !all means nothing is to be done. */
@@ -53,7 +56,8 @@ struct inventory_changes {
 /*
  * Build the next inventory. old may be NULL. Returns a new reference that is not yet published, or
  * NULL with an error (the PCI bus cannot be listed at all). A tree without /sys/bus/pci is a
- * machine without cards about which much is unknown, not an error.
+ * machine without cards about which much is unknown, not an error. old is borrowed: what the new one
+ * shares with it is counted. A touched VF has its PF read again too (its VFs, its vGPU interface).
  */
 struct inventory *inventory_build(const struct host_root *root, const struct class_filter *filter,
 				  struct names *names, struct inventory *old,

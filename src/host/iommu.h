@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <stdint.h>
+
 #include "base/arena.h"
 #include "host/root.h"
 
@@ -24,7 +26,35 @@ struct iommu {
 	struct list unknown;		/* struct row_pair {field, reason} */
 };
 
-/* Reads /sys/class/iommu, /sys/kernel/iommu_groups, /sys/firmware/acpi/tables, /proc/cmdline,
+/*
+ * What the files say that a boot does not change, before any judgement; immutable after it is read,
+ * counted. A null list is one that could not be read, not an empty one.
+ */
+struct iommu_facts {
+	int refs;			/* atomic */
+	struct arena *arena;
+	struct list tables;		/* strings: of DMAR, IVRS, IORT, VIOT, those that are there */
+	struct list units;		/* strings: entries of /sys/class/iommu */
+	int64_t other_groups;		/* real groups without a PCI function; ROW_NULL unknown */
+	const char *cpu;		/* "vmx", "svm"; NULL neither or unknown */
+	const char *cmdline;		/* NULL unknown */
+	enum fact remapped_chips;	/* /proc/interrupts names IR- (or ITS-) chips */
+	enum fact remapping_hardware;	/* some Intel unit has it in its ecap register */
+	enum fact unsafe_interrupts;	/* the module's parameter, when it is loaded */
+	uint64_t opens;			/* files and directories opened to read this */
+};
+
+/* `functions` is a list of struct function *. Never fails: what cannot be read is unknown. */
+struct iommu_facts *iommu_facts_read(const struct host_root *root, const struct list *functions);
+struct iommu_facts *iommu_facts_ref(struct iommu_facts *facts);
+void iommu_facts_unref(struct iommu_facts *facts);
+DEFINE_CLEANUP(struct iommu_facts *, iommu_facts_unref)
+
+/* The verdict. Pure; strings are in the arena. */
+void iommu_judge(const struct iommu_facts *facts, const struct list *functions, struct arena *arena,
+		 struct iommu *out);
+
+/* Both at once. Reads /sys/class/iommu, /sys/kernel/iommu_groups, /sys/firmware/acpi/tables, /proc/cmdline,
  * /proc/interrupts, /proc/cpuinfo and module parameters. Never fails: what cannot be read is
  * unknown. Everything in the arena. `functions` is a list of struct function *. */
 void iommu_read(const struct host_root *root, const struct list *functions, struct arena *arena,

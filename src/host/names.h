@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Names of vendors, devices, subsystems and classes: the pci.ids file, then a table of our own of
- * GPUs newer than early 2023. Immutable once opened, counted, any thread.
+ * GPUs newer than early 2023. Counted; any thread. Names are searched when first asked for and kept.
  */
 #pragma once
 
@@ -14,6 +14,8 @@ struct names;
 /* Maps the first pci.ids found (share/misc, hwdata) of this machine, not of the host root. Never
  * fails: without a file only the supplement knows names. */
 struct names *names_open(void);
+/* The same with this file only; NULL: no file. */
+struct names *names_open_file(const char *path);
 struct names *names_ref(struct names *names);
 void names_unref(struct names *names);
 
