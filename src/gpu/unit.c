@@ -12,13 +12,11 @@ static void unit_add(struct gpu_unit *unit, const struct function *f)
 
 void gpu_unit_of(const struct inventory *inv, const struct function *f, struct gpu_unit *unit)
 {
-	*unit = (struct gpu_unit){ .card = f->physfn ? NULL : inventory_card(inv, f->address) };
-	if (unit->card) {
+	*unit = (struct gpu_unit){ .card = inventory_card(inv, f->address) };
+	if (unit->card)
 		for (LIST_EACH(struct function *, it, &unit->card->functions))
-			if (!(*it)->physfn)
-				unit_add(unit, *it);
-	}
-	if (!unit->n)
+			unit_add(unit, *it);
+	else
 		unit_add(unit, f);
 	unit->slot = unit->card ? unit->card->text : f->text;
 }
@@ -116,31 +114,34 @@ static bool listed(const struct list *texts, const char *text)
 	return false;
 }
 
-static bool group_viable(const struct gpu_unit *unit, const struct group *group,
-			 struct arena *arena, struct list *blockers)
+static enum fact group_viable(const struct gpu_unit *unit, const struct group *group,
+			      struct arena *arena, struct list *blockers)
 {
-	bool ok = !group->noiommu && !group->direct_regions;
+	bool blocked = group->noiommu || group->direct_regions;
 
 	for (LIST_EACH(struct function *, it, &group->functions)) {
 		if (gpu_unit_has(unit, (*it)->address) || !function_blocks(*it, unit->card))
 			continue;
-		ok = false;
+		blocked = true;
 		if (!listed(blockers, (*it)->text))
 			list_add_string(arena, blockers, (*it)->text);
 	}
-	return ok;
+	if (blocked)
+		return FACT_NO;
+	return group->regions_unknown ? FACT_UNKNOWN : FACT_YES;
 }
 
-bool gpu_unit_viable(const struct inventory *inv, const struct gpu_unit *unit, struct arena *arena,
-		     struct list *blockers)
+enum fact gpu_unit_viable(const struct inventory *inv, const struct gpu_unit *unit,
+			  struct arena *arena, struct list *blockers)
 {
 	const struct group *group;
-	bool ok = true;
+	enum fact all = FACT_YES, one;
 
 	for (size_t i = 0; i < unit->n; i++) {
 		group = inventory_group(inv, unit->functions[i]->group);
-		if (!group || !group_viable(unit, group, arena, blockers))
-			ok = false;
+		one = group ? group_viable(unit, group, arena, blockers) : FACT_NO;
+		if (one == FACT_NO || all == FACT_YES)
+			all = one;
 	}
-	return ok;
+	return all;
 }

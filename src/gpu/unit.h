@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A unit: the functions that are judged together when one of them is looked at. For a function of a
- * card it is the card without its VFs; for a VF it is the VF alone, since each VF is given away by
- * itself even where it shares its PF's slot. Borrows from the inventory. Pure; any thread.
+ * A unit: the functions that are judged together when one of them is looked at: those of its card
+ * (a VF is a card of its own), or the function alone when it is of no card. Borrows from the
+ * inventory. Pure; any thread.
  */
 #pragma once
 
@@ -11,7 +11,7 @@
 enum { UNIT_MAX = 32 };
 
 struct gpu_unit {
-	const struct card *card;	/* NULL: f is of no card, or is a VF */
+	const struct card *card;	/* NULL: f is of no card */
 	const char *slot;		/* address of its first function, as text */
 	const struct function *functions[UNIT_MAX];
 	size_t n;
@@ -27,7 +27,8 @@ enum fact gpu_unit_held(const struct gpu_facts *facts, const struct gpu_unit *un
 int gpu_unit_state(const struct gpu_facts *facts, const struct gpu_unit *unit);
 /*
  * Could a VM use it, as everything in its groups is bound now, apart from its own functions? Adds
- * the addresses of what keeps it from that to blockers (strings).
+ * the addresses of what keeps it from that to blockers (strings). Unknown when only the regions
+ * that the firmware keeps could not be read.
  */
-bool gpu_unit_viable(const struct inventory *inv, const struct gpu_unit *unit, struct arena *arena,
-		     struct list *blockers);
+enum fact gpu_unit_viable(const struct inventory *inv, const struct gpu_unit *unit,
+			  struct arena *arena, struct list *blockers);

@@ -329,6 +329,9 @@ static void set_viable(const struct gpu_facts *facts, const struct gpu_unit *uni
 	}
 	viable = arena_new_of(arena, struct wire_viable);
 	viable->ok = gpu_unit_viable(facts->inventory, unit, arena, &viable->blockers);
+	if (viable->ok == FACT_UNKNOWN)
+		unknown(arena, out, "viable.ok",
+			"what memory the firmware keeps of its group could not be read");
 	out->viable = viable;
 }
 

@@ -34,9 +34,9 @@ int gpu_find(const struct inventory *inv, const char *text, const struct functio
 	     struct error *err);
 
 /*
- * State of the card that f belongs to (a VF is judged alone), from what is bound, who holds it and
- * what it carries; NULL: absent. -1 when it hangs on drivers or holders that could not be read. What only the
- * records know (preparing, releasing, stuck, quarantined) is laid over this by whoever has them.
+ * State of the card that f belongs to, from what is bound, who holds it and what it carries; NULL:
+ * absent. -1 when it hangs on drivers or holders that could not be read. What only the records know
+ * (preparing, releasing, stuck, quarantined) is laid over this by whoever has them.
  */
 int gpu_card_state(const struct gpu_facts *facts, const struct function *f);
 

@@ -124,24 +124,18 @@ void gpu_view_member(const struct gpu_facts *facts, const struct function *f,
 	set_carries(facts, f, arena, out);
 }
 
-/* A VF that sits in its PF's slot is not of the PF's card here: it is wanted alone. */
 void gpu_view_group(const struct gpu_facts *facts, const struct function *f, struct arena *arena,
 		    struct list *out)
 {
 	const struct inventory *inv = facts->inventory;
-	const struct card *card = f->physfn ? NULL : inventory_card(inv, f->address);
+	const struct card *card = inventory_card(inv, f->address);
 	const struct group *group = f->group == NO_GROUP ? NULL : inventory_group(inv, f->group);
-	struct wire_member *member;
 
 	*out = (struct list){ 0 };
 	if (!group)
 		return;
-	for (LIST_EACH(struct function *, it, &group->functions)) {
-		member = list_add(arena, out, struct wire_member);
-		gpu_view_member(facts, *it, card, arena, member);
-		if (*it == f && member->blocks > 0)
-			member->blocks = 0;	/* what is asked for does not block itself */
-	}
+	for (LIST_EACH(struct function *, it, &group->functions))
+		gpu_view_member(facts, *it, card, arena, list_add(arena, out, struct wire_member));
 }
 
 static int fact(enum fact f)

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What every part of the command line shares: the options as given, the terminal, the memory of
+ * this one run, and how a command fails. One thread; everything lives until the program ends.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+
+/* Exit codes, as the manual states them. */
+enum exit_code { EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_UNREACHABLE };
+
+enum output_form { OUTPUT_TABLE, OUTPUT_JSON };
+
+/* Filled by the flags tables in commands.c. */
+struct options {
+	const char *socket;	/* NULL: the default one */
+	const char *host_root;	/* NULL: ask the daemon */
+	int output;		/* enum output_form */
+	int64_t timeout_s;	/* how long an answer may take */
+	bool help;
+	bool version;
+	const char *generate;
+};
+
+struct terminal {
+	bool tty;
+	bool colors;
+	bool utf8;
+	int width;		/* columns; 0: as wide as it gets */
+};
+
+struct client;
+struct local;
+
+struct cli {
+	struct options options;
+	struct terminal out;
+	struct arena *arena;
+	const struct command *command;
+	bool printed;		/* something stands on stdout already */
+	struct client *client;	/* made when first asked */
+	struct local *local;	/* the host as this program read it itself; made when first asked */
+};
+
+/* Why a command failed: an error of our own, or what the daemon said. */
+struct failure {
+	struct error error;
+	json_t *problem;	/* an object of application/problem+json, or NULL */
+};

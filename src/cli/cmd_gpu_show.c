@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* horcrux gpu show: one card, in sections. Main thread. */
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/gpu_words.h"
+#include "cli/source.h"
+
+/* "text" when the field says something, "unknown" when it could not be told, "none" otherwise. */
+static const char *field(const struct cli *cli, const json_t *device, const char *key)
+{
+	return json_text(cli, device, key) ?: (json_reason(cli, device, key) ? "unknown" : "none");
+}
+
+static const char *yes_no(const struct cli *cli, const json_t *device, const char *key)
+{
+	const json_t *value = json_object_get(device, key);
+
+	if (json_is_boolean(value))
+		return json_is_true(value) ? "yes" : "no";
+	return json_reason(cli, device, key) ? "unknown" : "no";
+}
+
+static void print_state(struct cli *cli, const json_t *device)
+{
+	const char *state = field(cli, device, "state"), *means = gpu_state_means(state);
+	const char *assigned = gpu_joined(cli, json_object_get(device, "assigned_to"));
+	const char *users = gpu_users(cli, device);
+
+	print_field(cli, "state", *means ? arena_printf(cli->arena, "%s: %s", state, means) : state);
+	print_field(cli, "driver", field(cli, device, "driver"));
+	print_field(cli, "in use", *users == '?' ? "unknown" : yes_no(cli, device, "in_use"));
+	print_field(cli, "used by", *users == '?' ? "unknown" : *users == '-' ? "nobody" : users);
+	print_field(cli, "assigned to", assigned ?: field(cli, device, "assigned_to"));
+	print_field(cli, "claimed by", field(cli, device, "claimed_by"));
+}
+
+static void print_functions(struct cli *cli, const json_t *device)
+{
+	static const struct column columns[] = { { "  FUNCTION" }, { "ROLE" },
+						 { "DRIVER" }, { "NAME", .cut = true } };
+	CLEANUP(table_freep) struct table *table = table_new(cli, columns, ARRAY_SIZE(columns));
+	size_t i;
+	json_t *f;
+
+	print_title(cli, "Functions of the card");
+	json_array_foreach(json_object_get(device, "functions"), i, f) {
+		const char *const cells[] = {
+			arena_printf(cli->arena, "  %s", gpu_word(cli, f, "pci_address")),
+			gpu_word(cli, f, "role"), gpu_word(cli, f, "driver"),
+			gpu_word(cli, f, "device_name"),
+		};
+
+		table_row(table, cells, 0, COLOR_NONE);
+	}
+	table_print(table);
+}
+
+static void print_isolation(struct cli *cli, const json_t *device)
+{
+	const json_t *viable = json_object_get(device, "viable");
+	const json_t *ok = json_object_get(viable, "ok");
+	const char *blockers = gpu_joined(cli, json_object_get(viable, "blockers"));
+
+	print_title(cli, "Giving it to a VM");
+	print_field(cli, "IOMMU group", field(cli, device, "iommu_group"));
+	print_field(cli, "possible", !json_is_boolean(ok) ? "unknown" : json_is_true(ok) ? "yes" :
+		    blockers ? arena_printf(cli->arena, "no: blocked by %s; see: horcrux gpu group %s",
+					    blockers, gpu_word(cli, device, "pci_address")) :
+			       "no: it is in no group that isolates it; see: horcrux gpu iommu");
+	print_field(cli, "ways to reset it",
+		    gpu_joined(cli, json_object_get(device, "reset_methods")) ?:
+			    field(cli, device, "reset_methods"));
+}
+
+static void print_critical(struct cli *cli, const json_t *device)
+{
+	const json_t *critical = json_object_get(device, "critical");
+	const char *reason = json_reason(cli, device, "critical");
+	size_t i;
+	json_t *item;
+
+	print_title(cli, "What the host needs it for");
+	json_array_foreach(critical, i, item)
+		print_item(cli, gpu_word(cli, item, "why"));
+	if (reason)
+		print_item(cli, arena_printf(cli->arena, "unknown: %s", reason));
+	else if (!json_array_size(critical))
+		print_item(cli, "nothing that was found");
+	print_field(cli, "host's console", yes_no(cli, device, "console"));
+	print_field(cli, "boot display", yes_no(cli, device, "boot_vga"));
+}
+
+static const char *bars(const struct cli *cli, const json_t *device)
+{
+	const char *all = NULL;
+	size_t i;
+	json_t *bar;
+
+	json_array_foreach(json_object_get(device, "bars"), i, bar)
+		all = arena_printf(cli->arena, "%s%s%lld: %lld MiB%s", all ?: "", all ? ", " : "",
+				   (long long)json_number(bar, "index", -1),
+				   (long long)json_number(bar, "size_mib", 0),
+				   json_is_true(json_object_get(bar, "prefetchable")) ?
+					   " prefetchable" : "");
+	return all ?: field(cli, device, "bars");
+}
+
+static const char *link_text(const struct cli *cli, const json_t *device)
+{
+	const json_t *link = json_object_get(device, "link");
+	const char *speed = json_text(cli, link, "speed"), *max = json_text(cli, link, "max_speed");
+
+	if (!link || json_is_null(link))
+		return field(cli, device, "link");
+	if (!speed)
+		return arena_printf(cli->arena, "now unknown, at most %s x%lld", max ?: "?",
+				    (long long)json_number(link, "max_width", 0));
+	return arena_printf(cli->arena, "%s x%lld, at most %s x%lld", speed,
+			    (long long)json_number(link, "width", 0), max ?: "?",
+			    (long long)json_number(link, "max_width", 0));
+}
+
+static const char *sriov_text(const struct cli *cli, const json_t *device)
+{
+	const json_t *sriov = json_object_get(device, "sriov");
+	const char *physfn = json_text(cli, device, "physfn");
+
+	if (physfn)
+		return arena_printf(cli->arena, "is a virtual function of %s", physfn);
+	if (!json_is_object(sriov))
+		return field(cli, device, "sriov");
+	return arena_printf(cli->arena, "%lld of %lld virtual functions",
+			    (long long)json_number(sriov, "active", 0),
+			    (long long)json_number(sriov, "total", 0));
+}
+
+static void print_hardware(struct cli *cli, const json_t *device)
+{
+	const json_t *board = json_object_get(device, "subsystem");
+	const json_t *rom = json_object_get(device, "rom");
+	int64_t node = json_number(device, "numa_node", -1);
+
+	print_title(cli, "Hardware");
+	print_field(cli, "ids", arena_printf(cli->arena, "%s:%s, revision %s",
+					     field(cli, device, "vendor_id"),
+					     field(cli, device, "device_id"),
+					     field(cli, device, "revision")));
+	print_field(cli, "board", arena_printf(cli->arena, "%s:%s %s", gpu_word(cli, board, "vendor_id"),
+					       gpu_word(cli, board, "device_id"),
+					       gpu_word(cli, board, "name")));
+	print_field(cli, "class", arena_printf(cli->arena, "%s (%s)", field(cli, device, "class_name"),
+					       field(cli, device, "class")));
+	print_field(cli, "NUMA node", node < 0 ? "unknown" :
+				      arena_printf(cli->arena, "%lld, CPUs %s", (long long)node,
+						   field(cli, device, "local_cpus")));
+	print_field(cli, "memory windows", bars(cli, device));
+	print_field(cli, "link", link_text(cli, device));
+	print_field(cli, "power", field(cli, device, "power_state"));
+	print_field(cli, "option ROM", gpu_word(cli, rom, "reason"));
+	print_field(cli, "SR-IOV", sriov_text(cli, device));
+}
+
+static void print_unknown(struct cli *cli, const json_t *device)
+{
+	const char *key;
+	json_t *reason;
+
+	if (!json_object_size(json_object_get(device, "unknown")))
+		return;
+	print_title(cli, "What could not be told, and why");
+	json_object_foreach(json_object_get(device, "unknown"), key, reason)
+		print_field(cli, text_safe(cli, key), text_safe(cli, json_string_value(reason)) ?: "?");
+}
+
+static void print_device(struct cli *cli, const json_t *device)
+{
+	print_title(cli, "%s  %s %s", gpu_word(cli, device, "pci_address"),
+		    gpu_word(cli, device, "vendor_name"), gpu_word(cli, device, "device_name"));
+	print_state(cli, device);
+	print_functions(cli, device);
+	print_isolation(cli, device);
+	print_critical(cli, device);
+	print_hardware(cli, device);
+	print_unknown(cli, device);
+}
+
+int cmd_gpu_show(struct cli *cli, char *const *words, struct failure *why)
+{
+	CLEAN_ANSWER struct answer answer = { 0 };
+
+	if (source_ask(cli, ASK_DEVICE, words[0], &answer, why) < 0)
+		return -1;
+	if (cli->options.output == OUTPUT_JSON)
+		print_json(cli, answer.bytes, answer.n);
+	else if (json_is_object(answer.json))
+		print_device(cli, answer.json);
+	else
+		return error_set(&why->error, ERROR_INTERNAL, "the daemon's answer is no device");
+	return 0;
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See local.h. */
+#include "cli/local.h"
+
+#include "base/fdpath.h"
+#include "gpu/view.h"
+
+enum { NAME_BYTES = 256 };
+
+struct local {
+	struct arena *arena;
+	struct host_root root;
+	struct names *names;
+	struct inventory *inventory;
+	struct list holders, critical;
+	struct error holders_error, critical_error;
+	struct gpu_facts facts;
+};
+
+static const char *node_name(const struct host_root *root, struct arena *arena)
+{
+	static const char *const files[] = { "proc/sys/kernel/hostname", "etc/hostname" };
+	char name[NAME_BYTES];
+
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		if (fdpath_read(root->fd, files[i], name, sizeof(name)) > 0)
+			return arena_strdup(arena, name);
+	return NULL;
+}
+
+static struct list functions_of_cards(const struct inventory *inv, struct arena *arena)
+{
+	struct list functions = { 0 };
+
+	for (LIST_EACH(const struct card, card, &inv->cards))
+		for (LIST_EACH(struct function *, f, &card->functions))
+			*list_add(arena, &functions, struct function *) = *f;
+	return functions;
+}
+
+static void read_use(struct local *local)
+{
+	struct list functions = functions_of_cards(local->inventory, local->arena);
+	struct gpu_facts *facts = &local->facts;
+
+	if (holders_find(&local->root, &functions, local->arena, &local->holders,
+			 &local->holders_error) >= 0)
+		facts->holders = &local->holders;
+	else
+		facts->holders_unknown = local->holders_error.message;
+	if (critical_find(&local->root, local->inventory, local->arena, &local->critical,
+			  &local->critical_error) >= 0)
+		facts->critical = &local->critical;
+	else
+		facts->critical_unknown = local->critical_error.message;
+}
+
+struct local *local_new(const char *directory, struct error *err)
+{
+	static const struct class_filter filter = { 0 };
+	struct inventory_changes changes = { .all = true };
+	struct local *local = calloc(1, sizeof(*local));
+
+	if (!local)
+		abort();
+	local->root.fd = -1;
+	local->arena = arena_new();
+	if (host_root_open(&local->root, directory, err) < 0)
+		goto failed;
+	local->names = names_open();
+	local->inventory = inventory_build(&local->root, &filter, local->names, NULL, &changes, err);
+	if (!local->inventory)
+		goto failed;
+	local->facts = (struct gpu_facts){
+		.inventory = local->inventory,
+		.records_unknown = "the daemon keeps this, and it was not asked",
+		.node = node_name(&local->root, local->arena),
+	};
+	read_use(local);
+	return local;
+failed:
+	local_free(local);
+	return NULL;
+}
+
+void local_free(struct local *local)
+{
+	if (!local)
+		return;
+	inventory_release(local->inventory);
+	names_unref(local->names);
+	host_root_close(&local->root);
+	arena_free(local->arena);
+	free(local);
+}
+
+const char *local_hidden(const struct local *local)
+{
+	return local->facts.holders_unknown ?: local->facts.critical_unknown;
+}
+
+json_t *local_devices(struct local *local)
+{
+	struct list devices;
+
+	gpu_view_devices(&local->facts, local->arena, &devices);
+	return rows_emit_list(wire_device_rows, sizeof(struct wire_device), &devices);
+}
+
+json_t *local_device(struct local *local, const char *address, struct error *err)
+{
+	const struct function *f = NULL;
+	struct wire_device device;
+
+	if (gpu_find(local->inventory, address, &f, err) < 0)
+		return NULL;
+	gpu_view_device(&local->facts, f, local->arena, &device);
+	return rows_emit(wire_device_rows, &device);
+}
+
+json_t *local_group(struct local *local, const char *address, struct error *err)
+{
+	const struct function *f = NULL;
+	struct list members;
+
+	if (gpu_find(local->inventory, address, &f, err) < 0)
+		return NULL;
+	gpu_view_group(&local->facts, f, local->arena, &members);
+	return rows_emit_list(wire_member_rows, sizeof(struct wire_member), &members);
+}
+
+json_t *local_iommu(struct local *local)
+{
+	struct wire_iommu iommu;
+
+	gpu_view_iommu(&local->facts, local->arena, &iommu);
+	return rows_emit(wire_iommu_rows, &iommu);
+}
