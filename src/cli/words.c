@@ -137,7 +137,8 @@ static int usage_hint(struct cli *cli, const char *noun, struct error *err)
 	if (err->hint[0])
 		return -1;
 	if (cli->command && cli->command->verb)
-		return error_hint(err, "see: horcrux %s %s --help", noun, cli->command->verb);
+		return error_hint(err, "see: horcrux %s %s --help", cli->command->noun,
+				  cli->command->verb);
 	if (noun && command_noun(noun))
 		return error_hint(err, "see: horcrux %s --help", noun);
 	return error_hint(err, "see: horcrux --help");
