@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See privd_client.h. The connection: what is under way, and the thread that reads.
+ *
+ * `lock` guards everything in struct privd but what is immutable. Nothing sleeps under it: requests are
+ * sent without waiting, and a call waits on its own condition. The fd is closed by the reading thread
+ * only, under the lock, so nobody sends to a number that is another file by then.
+ */
+#include "plan/privd_client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <time.h>
+
+#include "base/id.h"
+
+enum {
+	CONNECT_MS = 3000,	/* a call waits so long for a connection: privd is back within 2 s */
+	RETRY_MS = 100,		/* between two tries to connect; doubled while nobody waits, up to */
+	RETRY_MAX_MS = 5000,
+	REPLY_MS = PRIVD_DEADLINE_MAX_MS + 10000,	/* privd answers before; this is for a broken one */
+};
+
+struct pending {
+	struct pending *next;
+	uint64_t id;
+	pthread_cond_t done;
+	enum { WAITING, ANSWERED, LOST } state;
+	struct privd_reply reply;
+	int data;
+};
+
+struct privd {
+	char path[108];			/* immutable; "": connections are handed in */
+	struct privd_events events;	/* immutable */
+	pthread_t thread;		/* immutable */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;		/* fd, next_fd, callers, closing */
+	int fd;				/* -1: no connection */
+	int next_fd;			/* handed in and not yet taken; -1 */
+	unsigned callers;		/* that wait for a connection */
+	bool closing;
+	uint64_t id;
+	struct pending *pending;
+};
+
+static struct timespec after_ms(unsigned ms)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	t.tv_sec += ms / 1000;
+	t.tv_nsec += (long)(ms % 1000) * 1000000;
+	if (t.tv_nsec >= 1000000000) {
+		t.tv_sec++;
+		t.tv_nsec -= 1000000000;
+	}
+	return t;
+}
+
+static void condition_init(pthread_cond_t *condition)
+{
+	pthread_condattr_t attributes;
+
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(condition, &attributes);
+	pthread_condattr_destroy(&attributes);
+}
+
+/* The reading thread. */
+
+static int connect_to(const char *path)
+{
+	CLEAN_FD int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	const struct timeval patience = { .tv_sec = 1 };
+
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) ||
+	    connect(fd, (struct sockaddr *)&address, sizeof(address)))
+		return -1;
+	return TAKE_FD(fd);
+}
+
+/* A connection, or -1 when it is to end. Called with the lock held, which it lets go while it waits. */
+static int next_connection(struct privd *p)
+{
+	unsigned wait_ms = RETRY_MS;
+	struct timespec until;
+	int fd = -1;
+
+	while (!p->closing) {
+		if (p->next_fd >= 0)
+			return TAKE_FD(p->next_fd);
+		if (!p->path[0]) {
+			pthread_cond_wait(&p->changed, &p->lock);
+			continue;
+		}
+		pthread_mutex_unlock(&p->lock);
+		fd = connect_to(p->path);
+		pthread_mutex_lock(&p->lock);
+		if (fd >= 0)
+			return fd;
+		until = after_ms(p->callers ? RETRY_MS : wait_ms);
+		wait_ms = wait_ms * 2 < RETRY_MAX_MS ? wait_ms * 2 : RETRY_MAX_MS;
+		pthread_cond_timedwait(&p->changed, &p->lock, &until);
+	}
+	return -1;
+}
+
+/* One message. 1, or 0 when the connection is over. *data -1 or a descriptor that came with it. */
+static int receive(int fd, struct privd_reply *reply, int *data)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec part = { .iov_base = reply, .iov_len = sizeof(*reply) };
+	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control,
+				  .msg_controllen = sizeof(control) };
+	struct cmsghdr *header;
+	ssize_t n;
+
+	*data = -1;
+	do
+		n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	header = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
+		memcpy(data, CMSG_DATA(header), sizeof(*data));
+	return n == (ssize_t)sizeof(*reply) && !(message.msg_flags & MSG_TRUNC) &&
+	       reply->header.magic == PRIVD_MAGIC && reply->header.version == PRIVD_VERSION &&
+	       reply->header.size == sizeof(*reply);
+}
+
+/* Hands a reply to whoever waits for it; the data too. */
+static void deliver(struct privd *p, const struct privd_reply *reply, int *data)
+{
+	pthread_mutex_lock(&p->lock);
+	for (struct pending *w = p->pending; w; w = w->next) {
+		if (w->id != reply->header.id || w->state != WAITING)
+			continue;
+		w->reply = *reply;
+		w->data = TAKE_FD(*data);
+		w->state = ANSWERED;
+		pthread_cond_signal(&w->done);
+	}
+	pthread_mutex_unlock(&p->lock);
+}
+
+static void read_all(struct privd *p, int fd)
+{
+	struct privd_reply reply;
+	int data;
+
+	while (receive(fd, &reply, &data)) {
+		if (reply.header.op != PRIVD_LATE)
+			deliver(p, &reply, &data);
+		else if (p->events.late)
+			p->events.late(p->events.data, &reply);
+		cleanup_closep(&data);
+	}
+	cleanup_closep(&data);
+}
+
+static void lose_all(struct privd *p)
+{
+	for (struct pending *w = p->pending; w; w = w->next) {
+		if (w->state != WAITING)
+			continue;
+		w->state = LOST;
+		pthread_cond_signal(&w->done);
+	}
+}
+
+static void *reader(void *context)
+{
+	struct privd *p = context;
+	int fd;
+
+	pthread_mutex_lock(&p->lock);
+	while ((fd = next_connection(p)) >= 0) {
+		p->fd = fd;
+		pthread_cond_broadcast(&p->changed);
+		pthread_mutex_unlock(&p->lock);
+		if (p->events.connected)
+			p->events.connected(p->events.data);
+		read_all(p, fd);
+		pthread_mutex_lock(&p->lock);
+		close(fd);
+		p->fd = -1;
+		lose_all(p);
+	}
+	lose_all(p);
+	pthread_mutex_unlock(&p->lock);
+	return NULL;
+}
+
+/* Everybody else. */
+
+struct privd *privd_new(const char *path, const struct privd_events *events, struct error *err)
+{
+	struct privd *p = calloc(1, sizeof(*p));
+	int r;
+
+	if (!p || (path && strlen(path) >= sizeof(p->path))) {
+		free(p);
+		error_set(err, ERROR_USAGE, "the helper's socket has too long a path");
+		return NULL;
+	}
+	if (path)
+		memcpy(p->path, path, strlen(path) + 1);
+	if (events)
+		p->events = *events;
+	p->fd = p->next_fd = -1;
+	/* ids are told apart over restarts of the daemon, too: what is late may be from before one */
+	if (getrandom(&p->id, sizeof(p->id), 0) != (ssize_t)sizeof(p->id))
+		p->id = time_monotonic_ms() << 20;
+	pthread_mutex_init(&p->lock, NULL);
+	condition_init(&p->changed);
+	r = pthread_create(&p->thread, NULL, reader, p);
+	if (!r)
+		return p;
+	error_errno(err, ERROR_SYSTEM, r, "a thread for the helper's replies");
+	pthread_cond_destroy(&p->changed);
+	pthread_mutex_destroy(&p->lock);
+	free(p);
+	return NULL;
+}
+
+void privd_free(struct privd *p)
+{
+	if (!p)
+		return;
+	pthread_mutex_lock(&p->lock);
+	p->closing = true;
+	if (p->fd >= 0)
+		shutdown(p->fd, SHUT_RDWR);
+	pthread_cond_broadcast(&p->changed);
+	pthread_mutex_unlock(&p->lock);
+	pthread_join(p->thread, NULL);
+	pthread_mutex_lock(&p->lock);
+	while (p->pending)	/* calls that were under way are just leaving */
+		pthread_cond_wait(&p->changed, &p->lock);
+	pthread_mutex_unlock(&p->lock);
+	cleanup_closep(&p->next_fd);
+	pthread_cond_destroy(&p->changed);
+	pthread_mutex_destroy(&p->lock);
+	free(p);
+}
+
+void privd_attach(struct privd *p, int fd)
+{
+	pthread_mutex_lock(&p->lock);
+	cleanup_closep(&p->next_fd);
+	p->next_fd = fd;
+	pthread_cond_broadcast(&p->changed);
+	pthread_mutex_unlock(&p->lock);
+}
+
+bool privd_connected(struct privd *p)
+{
+	bool connected;
+
+	pthread_mutex_lock(&p->lock);
+	connected = p->fd >= 0;
+	pthread_mutex_unlock(&p->lock);
+	return connected;
+}
+
+static uint64_t next_id(struct privd *p)
+{
+	if (!++p->id)
+		p->id = 1;
+	return p->id;
+}
+
+uint64_t privd_next_id(struct privd *p)
+{
+	uint64_t id;
+
+	pthread_mutex_lock(&p->lock);
+	id = next_id(p);
+	pthread_mutex_unlock(&p->lock);
+	return id;
+}
+
+/* Waits for a connection, with the lock held. */
+static int await_connection(struct privd *p, struct error *err)
+{
+	struct timespec until = after_ms(CONNECT_MS);
+
+	if (p->fd < 0)
+		pthread_cond_broadcast(&p->changed);	/* the reader shall not wait longer */
+	p->callers++;
+	while (p->fd < 0 && !p->closing)
+		if (pthread_cond_timedwait(&p->changed, &p->lock, &until) == ETIMEDOUT)
+			break;
+	p->callers--;
+	if (p->fd >= 0 && !p->closing)
+		return 0;
+	error_set(err, ERROR_HELPER, "horcrux-privd cannot be reached");
+	return error_hint(err, "see `systemctl status horcrux-privd.socket horcrux-privd.service`");
+}
+
+static int put(struct privd *p, const struct privd_request *request, struct error *err)
+{
+	ssize_t n = send(p->fd, request, sizeof(*request), MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (n == (ssize_t)sizeof(*request))
+		return 0;
+	return error_errno(err, ERROR_HELPER, n < 0 ? errno : EIO, "horcrux-privd takes no request");
+}
+
+static void take_out(struct privd *p, struct pending *me)
+{
+	struct pending **at = &p->pending;
+
+	while (*at != me)
+		at = &(*at)->next;
+	*at = me->next;
+	if (p->closing)
+		pthread_cond_broadcast(&p->changed);
+}
+
+static int await_reply(struct privd *p, struct pending *me, const struct privd_request *request,
+		       struct error *err)
+{
+	struct timespec until = after_ms(REPLY_MS);
+
+	while (me->state == WAITING)
+		if (pthread_cond_timedwait(&me->done, &p->lock, &until) == ETIMEDOUT)
+			break;
+	if (me->state == ANSWERED)
+		return 0;
+	error_set(err, ERROR_HELPER, "horcrux-privd %s during %s, so it is not known whether it was done",
+		  me->state == LOST ? "died" : "did not answer", privd_op_name(request->header.op));
+	return error_hint(err, "what the host looks like now is read again by itself; "
+			       "`journalctl -u horcrux-privd` says more");
+}
+
+/* Sends it and waits. 0 with me->reply, or -1. */
+static int exchange(struct privd *p, struct privd_request *request, struct pending *me,
+		    struct error *err)
+{
+	int r;
+
+	condition_init(&me->done);
+	pthread_mutex_lock(&p->lock);
+	if (!request->header.id)
+		request->header.id = next_id(p);
+	me->id = request->header.id;
+	me->next = p->pending;
+	p->pending = me;
+	r = await_connection(p, err);
+	if (!r)
+		r = put(p, request, err);
+	if (!r)
+		r = await_reply(p, me, request, err);
+	take_out(p, me);
+	pthread_mutex_unlock(&p->lock);
+	pthread_cond_destroy(&me->done);
+	return r;
+}
+
+/* What could not be read, in privd's words. */
+static const char *reason(int data, uint64_t length, char *buf, size_t size)
+{
+	ssize_t n = data >= 0 && length < size ? pread(data, buf, (size_t)length, 0) : 0;
+
+	buf[n > 0 ? n : 0] = '\0';
+	return buf;
+}
+
+int privd_call_data(struct privd *p, const struct privd_request *asked, struct privd_reply *reply,
+		    int *data, struct error *err)
+{
+	struct pending me = { .data = -1 };
+	struct privd_request request = *asked;
+	char why[sizeof(err->message)];
+	int r = exchange(p, &request, &me, err);
+
+	if (!r)
+		*reply = me.reply;
+	if (!r && me.reply.status != PRIVD_OK)
+		r = privd_error(&request, &me.reply,
+				reason(me.data, me.reply.length, why, sizeof(why)), err);
+	if (!r && data)
+		*data = TAKE_FD(me.data);
+	cleanup_closep(&me.data);
+	return r;
+}
+
+int privd_call(struct privd *p, const struct privd_request *request, struct privd_reply *reply,
+	       struct error *err)
+{
+	return privd_call_data(p, request, reply, NULL, err);
+}

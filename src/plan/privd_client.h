@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * horcruxd's end of the socket to horcrux-privd. Calls come from any task thread and block until the
+ * reply, which comes within the operation's deadline (privd's table); many may be under way at once.
+ * One thread of its own reads replies and late news and connects again when privd was restarted.
+ *
+ * Errors of every call:
+ *   ERROR_HELPER	privd cannot be reached, or died with the call under way: then nobody knows what
+ *			happened, and privd_live() must be asked before that card is written to again
+ *   ERROR_STUCK	it did not come back in time, or an earlier operation on that address has not; who
+ *			does it lives on (privd_live), and its end is told to events.late
+ *   ERROR_CONFLICT	something is in the way: the kernel or the driver said no, or another change is under way
+ *   ERROR_READ_ONLY	this host root is no kernel's
+ *   ERROR_GONE		there is no such device (any more)
+ *   ERROR_PROOF_FAILED	written, and reads back otherwise
+ *   ERROR_INVALID_VALUE, ERROR_TOO_MANY, ERROR_SYSTEM
+ * each with a message for people, and a hint where there is something to do.
+ */
+#pragma once
+
+#include "base/address.h"
+#include "base/arena.h"
+#include "base/error.h"
+#include "host/pci.h"
+#include "privd/protocol.h"
+
+struct privd;
+
+/* Called in the reading thread, with no lock held; must not call back into privd, nor block long. */
+struct privd_events {
+	void *data;
+	/* An operation that was past its deadline is over: reply->header.id, ->ended, ->address. */
+	void (*late)(void *data, const struct privd_reply *reply);
+	/* There is a connection, the first or one after it was lost. */
+	void (*connected)(void *data);
+};
+
+/*
+ * path: the listening socket (PRIVD_SOCKET), connected to again whenever it is lost; or NULL, and
+ * connections are handed in with privd_attach(). events may be NULL. NULL with an error when there is
+ * no memory or thread; that privd does not answer is no error here.
+ */
+struct privd *privd_new(const char *path, const struct privd_events *events, struct error *err);
+/* Ends the thread; calls still under way answer ERROR_HELPER. No call may begin after. */
+void privd_free(struct privd *privd);
+DEFINE_CLEANUP(struct privd *, privd_free)
+
+/*
+ * A connected socket (of a socketpair whose other end a fresh privd has). Takes fd. The privd before must
+ * have been reaped: what its children did is settled only then.
+ */
+void privd_attach(struct privd *privd, int fd);
+
+/* Is there a connection now? For health; never blocks. */
+bool privd_connected(struct privd *privd);
+
+/* The number for a request's header.id that has never been used: for who wants to note it first. */
+uint64_t privd_next_id(struct privd *privd);
+
+/* A request with its header filled in (id 0: privd_call gives it one). Address may be NULL. */
+struct privd_request privd_request_new(enum privd_op op, const struct pci_address *address);
+struct pci_address privd_address_in(struct privd_address address);
+
+/*
+ * Ask and wait. 0: the status is PRIVD_OK. -1: err; *reply is filled in when there was one. data: the
+ * long answer as a sealed memfd, the caller's to close, -1 without one; NULL: it is not wanted.
+ */
+int privd_call(struct privd *privd, const struct privd_request *request, struct privd_reply *reply,
+	       struct error *err);
+int privd_call_data(struct privd *privd, const struct privd_request *request,
+		    struct privd_reply *reply, int *data, struct error *err);
+/* The error that stands for a reply whose status is not PRIVD_OK; -1. why: text for PRIVD_UNREADABLE. */
+int privd_error(const struct privd_request *request, const struct privd_reply *reply,
+		const char *why, struct error *err);
+
+int privd_ping(struct privd *privd, int64_t *pid, struct error *err);
+/* What has not come back yet: struct privd_child in the arena. Their number, or -1. */
+int privd_live(struct privd *privd, struct arena *arena, struct list *children, struct error *err);
+
+/* Changes. 0, or -1. Unless said otherwise, that the world is so now is for the caller to prove. */
+
+/* driver NULL or "": clear. Read back. */
+int privd_override(struct privd *privd, struct pci_address address, const char *driver,
+		   struct error *err);
+/* driver NULL: whichever it is on. On none, or on another than that: ERROR_CONFLICT. */
+int privd_unbind(struct privd *privd, struct pci_address address, const char *driver,
+		 struct error *err);
+int privd_bind(struct privd *privd, struct pci_address address, const char *driver,
+	       struct error *err);
+/* Let the kernel choose. *bound (may be NULL): some driver took it. */
+int privd_probe(struct privd *privd, struct pci_address address, bool *bound, struct error *err);
+/* *enabled (may be NULL): how many there are then, which may be fewer. */
+int privd_vfs(struct privd *privd, struct pci_address address, unsigned vfs, unsigned *enabled,
+	      struct error *err);
+int privd_vf_autoprobe(struct privd *privd, struct pci_address address, bool on, struct error *err);
+/* uuid as text. */
+int privd_mdev_create(struct privd *privd, struct pci_address address, const char *type,
+		      const char *uuid, struct error *err);
+int privd_mdev_remove(struct privd *privd, struct pci_address address, const char *uuid,
+		      struct error *err);
+/* 0: none. Read back. */
+int privd_vf_type(struct privd *privd, struct pci_address address, uint32_t type, struct error *err);
+/* power/control "on" (stays awake) or "auto". Read back. */
+int privd_power(struct privd *privd, struct pci_address address, bool on, struct error *err);
+int privd_d3cold(struct privd *privd, struct pci_address address, bool allowed, struct error *err);
+int privd_reset(struct privd *privd, struct pci_address address, struct error *err);
+/* words: as in reset_method, `n` of them; 0: the default. */
+int privd_reset_method(struct privd *privd, struct pci_address address, const char *const *words,
+		       size_t n, struct error *err);
+int privd_remove(struct privd *privd, struct pci_address address, struct error *err);
+/* address NULL: all buses; else the bus that it, a bridge perhaps, is on, and what is below. */
+int privd_rescan(struct privd *privd, const struct pci_address *address, struct error *err);
+/* NVIDIA's lock against new users; taken only while there are none (ERROR_CONFLICT else). Read back. */
+int privd_unbind_lock(struct privd *privd, struct pci_address address, bool take,
+		      struct error *err);
+int privd_module(struct privd *privd, const char *name, struct error *err);
+/* node -1: the whole host. *got (may be NULL): how many there are then, which may be fewer. */
+int privd_hugepages(struct privd *privd, uint32_t size_kib, int node, uint64_t pages, uint64_t *got,
+		    struct error *err);
+
+/* Reads. Everything in the arena. */
+
+/* *ret "" when unset. */
+int privd_read_override(struct privd *privd, struct pci_address address, struct arena *arena,
+			const char **ret, struct error *err);
+/* size 64, 256 or 4096. Wakes the device. *n: what there was. */
+int privd_read_config(struct privd *privd, struct pci_address address, size_t size,
+		      struct arena *arena, const uint8_t **bytes, size_t *n, struct error *err);
+int privd_read_rom(struct privd *privd, struct pci_address address, struct arena *arena,
+		   const uint8_t **bytes, size_t *n, struct error *err);
+/* *flags: PRIVD_GROUP_*. */
+int privd_vfio_status(struct privd *privd, int group, unsigned *flags, struct error *err);
+/* struct privd_type. */
+int privd_types(struct privd *privd, struct pci_address address, struct arena *arena,
+		struct list *types, struct error *err);
+int privd_iomem(struct privd *privd, struct arena *arena, const char **text, struct error *err);
+/* addresses: struct pci_address, any number. holders: struct holder (host/holders.h). */
+int privd_holders(struct privd *privd, const struct list *addresses, struct arena *arena,
+		  struct list *holders, struct error *err);
+/* critical: struct critical (host/critical.h). */
+int privd_critical(struct privd *privd, const struct class_filter *filter, struct arena *arena,
+		   struct list *critical, struct error *err);

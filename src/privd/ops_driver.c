@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which driver a function is on (drivers/base/bus.c, drivers/pci/pci-driver.c). Unbinding can sleep
+ * for ever with the device's lock held: remove() cannot fail, so drivers wait for their users in it.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/fdpath.h"
+#include "privd/ops.h"
+
+/* "sys/bus/pci/drivers/<name>/<file>" <- the address */
+static enum privd_status driver_write(struct op *op, const char *name, const char *file)
+{
+	char path[OP_PATH];
+
+	snprintf(path, sizeof(path), "sys/bus/pci/drivers/%s/%s", name, file);
+	return op_write(op, path, op->device);
+}
+
+enum privd_status op_override(struct op *op)
+{
+	const char *name = op->request->name;
+	char path[OP_PATH], text[OP_TEXT];
+	enum privd_status status;
+	ssize_t n;
+
+	if (name[0] && !op_driver_known(op, name))
+		return PRIVD_NO_DRIVER;
+	op_attribute(op, path, "driver_override");
+	status = op_write(op, path, name[0] ? name : "\n");
+	if (status != PRIVD_OK)
+		return status;
+	n = fdpath_read(op->root->fd, path, text, sizeof(text));
+	if (n < 0)
+		return op_result(op, n);
+	return !strcmp(text, name[0] ? name : "(null)") ? PRIVD_OK : PRIVD_MISMATCH;
+}
+
+enum privd_status op_unbind(struct op *op)
+{
+	const char *name = op->request->name;
+	char on[OP_PATH];
+	enum privd_status status;
+
+	if (name[0] && !op_driver_known(op, name))
+		return PRIVD_NO_DRIVER;
+	/*
+	 * Through the driver's own file: should the device have changed hands since it was looked
+	 * at, the kernel says ENODEV, while the file behind its `driver` link would go on.
+	 */
+	if (name[0])
+		status = driver_write(op, name, "unbind");
+	else if (op_driver(op, on, sizeof(on)))
+		status = driver_write(op, on, "unbind");
+	else
+		status = op_result(op, -ENODEV);
+	if (status == PRIVD_OK)
+		op->value = !op_driver(op, on, sizeof(on));
+	return status;
+}
+
+enum privd_status op_bind(struct op *op)
+{
+	char on[OP_PATH];
+	enum privd_status status;
+
+	if (!op_driver_known(op, op->request->name))
+		return PRIVD_NO_DRIVER;
+	status = driver_write(op, op->request->name, "bind");
+	if (status == PRIVD_OK)
+		op->value = op_driver(op, on, sizeof(on)) && !strcmp(on, op->request->name);
+	return status;
+}
+
+enum privd_status op_probe(struct op *op)
+{
+	enum privd_status status = op_write(op, "sys/bus/pci/drivers_probe", op->device);
+	char on[OP_PATH];
+
+	if (status == PRIVD_OK)	/* which the kernel also says when no driver wanted it */
+		op->value = op_driver(op, on, sizeof(on));
+	return status;
+}
+
+/*
+ * NVIDIA's own test-and-lock (kernel-open nv-procfs.c): the write takes effect at close, and only
+ * while nobody uses the device; reading back tells.
+ */
+enum privd_status op_unbind_lock(struct op *op)
+{
+	char path[OP_PATH];
+	enum privd_status status;
+	int r;
+
+	snprintf(path, sizeof(path), "proc/driver/nvidia/gpus/%s/unbindLock", op->device);
+	status = op_write(op, path, op->request->value ? "1" : "0");
+	if (status != PRIVD_OK)
+		return status;
+	r = fdpath_read_u64(op->root->fd, path, &op->value);
+	if (r < 0)
+		return op_result(op, r);
+	return op->value == op->request->value ? PRIVD_OK : PRIVD_MISMATCH;
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See record.h. */
+#include "privd/record.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <systemd/sd-id128.h>
+#include <unistd.h>
+
+#include "privd/process.h"
+
+enum { RECORD_MAGIC = 0x48585243, TRIES = 1000 };
+
+static int boot_id(uint8_t out[static 16])
+{
+	sd_id128_t id;
+	int r = sd_id128_get_boot(&id);
+
+	if (r >= 0)
+		memcpy(out, id.bytes, sizeof(id.bytes));
+	return r;
+}
+
+int record_create(int directory, char name[static RECORD_NAME])
+{
+	static unsigned count;
+	int fd = -1;
+
+	for (int i = 0; i < TRIES && fd < 0; i++) {
+		snprintf(name, RECORD_NAME, "%d-%u", getpid(), count++);
+		fd = openat(directory, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		if (fd < 0 && errno != EEXIST)
+			return -errno;
+	}
+	return fd < 0 ? -EEXIST : fd;
+}
+
+static int put(int fd, const struct record *record)
+{
+	ssize_t n = pwrite(fd, record, sizeof(*record), 0);
+
+	if (n < 0)
+		return -errno;
+	return n == (ssize_t)sizeof(*record) ? 0 : -EIO;
+}
+
+int record_begin(int fd, struct record *record)
+{
+	int r = boot_id(record->boot);
+
+	record->magic = RECORD_MAGIC;
+	record->size = sizeof(*record);
+	record->child.pid = (uint32_t)getpid();
+	record->child.start_time = process_start_time(getpid());
+	if (r < 0)
+		return r;
+	return record->child.start_time ? put(fd, record) : -ESRCH;
+}
+
+int record_end(int fd, const struct record *record)
+{
+	return put(fd, record);
+}
+
+bool record_read(int fd, struct record *record)
+{
+	struct record r;
+	uint8_t boot[16];
+
+	if (pread(fd, &r, sizeof(r), 0) != (ssize_t)sizeof(r) || boot_id(boot) < 0)
+		return false;
+	if (r.magic != RECORD_MAGIC || r.size != sizeof(r) || memcmp(r.boot, boot, sizeof(boot)))
+		return false;
+	*record = r;
+	return true;
+}
