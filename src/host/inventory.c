@@ -17,20 +17,20 @@
 enum { PATH_TEXT = 128, GROUP_TYPE_TEXT = 64, REGIONS_MAX = 64 * 1024 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct inventory *current;	/* under lock */
+static struct inventory *current; /* under lock */
 
 /* A function that was read again. */
 struct fresh {
 	struct pci_address address;
-	struct function *f;	/* one reference; NULL: it is gone */
+	struct function *f; /* one reference; NULL: it is gone */
 };
 
 /* One build under way. */
 struct build {
 	struct pci_reader reader;
 	struct inventory *inv;
-	struct inventory *old;	/* NULL: everything is read */
-	struct list fresh;	/* struct fresh, in inv's arena */
+	struct inventory *old; /* NULL: everything is read */
+	struct list fresh;     /* struct fresh, in inv's arena */
 	uint64_t other_reads;
 };
 
@@ -63,7 +63,8 @@ static void add_function(struct inventory *inv, struct function *f)
 static void sort_functions(struct inventory *inv)
 {
 	if (inv->functions.n)
-		qsort(inv->functions.items, inv->functions.n, sizeof(struct function *), by_address);
+		qsort(inv->functions.items, inv->functions.n, sizeof(struct function *),
+		      by_address);
 }
 
 /* Reads every function that the bus lists. One that goes away meanwhile is left out. */
@@ -144,13 +145,14 @@ static void read_group(struct build *b, struct group *group)
 	int root = b->reader.root->fd;
 	char path[PATH_TEXT], type[GROUP_TYPE_TEXT];
 	const char *regions = "";
+	int r;
 
 	snprintf(path, sizeof(path), "sys/kernel/iommu_groups/%d/type", group->number);
 	if (fdpath_attribute(root, path, type, sizeof(type)) > 0)
 		group->type = arena_strdup(b->inv->arena, type);
 	snprintf(path, sizeof(path), "sys/kernel/iommu_groups/%d/reserved_regions", group->number);
-	group->regions_unknown =
-		fdpath_read_all(root, path, REGIONS_MAX, b->inv->arena, &regions) < 0;
+	r = fdpath_read_all(root, path, REGIONS_MAX, b->inv->arena, &regions);
+	group->regions_unknown = r < 0;
 	group->direct_regions = has_direct(regions);
 	b->other_reads += 2;
 }
@@ -289,8 +291,8 @@ struct card *inventory_card(const struct inventory *inv, struct pci_address addr
 {
 	ssize_t i = index_of(inv, address);
 
-	return i < 0 || inv->card_of[i] < 0 ? NULL :
-					      (struct card *)inv->cards.items + inv->card_of[i];
+	return i < 0 || inv->card_of[i] < 0 ? NULL
+					    : (struct card *)inv->cards.items + inv->card_of[i];
 }
 
 struct group *inventory_group(const struct inventory *inv, int number)

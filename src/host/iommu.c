@@ -12,11 +12,11 @@
 
 enum {
 	CMDLINE_MAX = 16 * 1024,
-	CPUINFO_BYTES = 16 * 1024,	/* the first processor tells */
-	INTERRUPTS_BYTES = 512 * 1024,	/* IO-APIC lines come first; one line is 11 bytes per CPU */
+	CPUINFO_BYTES = 16 * 1024,     /* the first processor tells */
+	INTERRUPTS_BYTES = 512 * 1024, /* IO-APIC lines come first; one line is 11 bytes per CPU */
 	SHORT_TEXT = 64,
 	PATH_TEXT = 320,
-	ECAP_INTERRUPT_REMAPPING = 1 << 3,	/* VT-d specification, Extended Capability Register */
+	ECAP_INTERRUPT_REMAPPING = 1 << 3, /* VT-d specification, Extended Capability Register */
 };
 
 static const char groups_path[] = "sys/kernel/iommu_groups";
@@ -126,9 +126,9 @@ static void read_chips(int root, struct iommu_facts *facts)
 static void read_unsafe_interrupts(int root, struct iommu_facts *facts)
 {
 	char text[SHORT_TEXT];
-	ssize_t n = fdpath_attribute(root,
-				     "sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts",
-				     text, sizeof(text));
+	ssize_t n = fdpath_attribute(
+		root, "sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", text,
+		sizeof(text));
 
 	facts->opens++;
 	facts->unsafe_interrupts = n != 1 ? FACT_UNKNOWN : *text == 'Y' || *text == '1';

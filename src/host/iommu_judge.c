@@ -17,17 +17,13 @@ enum { LIST_TEXT_MAX = 2048 };
 
 /* Beginnings of words of the command line that bear on passthrough. */
 static const char *const words_that_matter[] = {
-	"amd_iommu=",	   "amd_iommu_intr=",
-	"default_hugepagesz=", "hugepages=",
-	"hugepagesz=",	   "i915.enable_gvt=",
-	"initcall_blacklist=", "intel_iommu=",
-	"intremap=",	   "iommu.passthrough=",
-	"iommu.strict=",   "iommu=",
-	"isolcpus=",	   "nomodeset",
-	"pci=",		   "pcie_acs_override=",
-	"vfio-pci.",	   "vfio.",
-	"vfio_iommu_type1.", "vfio_pci.",
-	"video=",
+	"amd_iommu=",	       "amd_iommu_intr=", "default_hugepagesz=",
+	"hugepages=",	       "hugepagesz=",	  "i915.enable_gvt=",
+	"initcall_blacklist=", "intel_iommu=",	  "intremap=",
+	"iommu.passthrough=",  "iommu.strict=",	  "iommu=",
+	"isolcpus=",	       "nomodeset",	  "pci=",
+	"pcie_acs_override=",  "vfio-pci.",	  "vfio.",
+	"vfio_iommu_type1.",   "vfio_pci.",	  "video=",
 };
 
 /* Words that turn an IOMMU off. */
@@ -35,16 +31,18 @@ static const char *const off_words[] = { "amd_iommu=off", "intel_iommu=off", "io
 
 static const struct {
 	const char *prefix, *kind;
-} unit_kinds[] = { { "dmar", "intel" }, { "ivhd", "amd" }, { "smmu", "smmu" }, { "virtio", "virtio" } };
+} unit_kinds[] = {
+	{ "dmar", "intel" }, { "ivhd", "amd" }, { "smmu", "smmu" }, { "virtio", "virtio" }
+};
 
 struct verdict {
 	const struct iommu_facts *facts;
 	struct arena *arena;
 	struct iommu *out;
-	size_t functions;	/* all PCI functions */
-	size_t in_groups;	/* those in a real group */
+	size_t functions; /* all PCI functions */
+	size_t in_groups; /* those in a real group */
 	size_t in_noiommu;
-	size_t group_unknown;	/* those whose link could not be read */
+	size_t group_unknown; /* those whose link could not be read */
 	int64_t pci_groups;
 };
 
@@ -160,8 +158,9 @@ static void tell_evidence(struct verdict *v)
 		FIND(v, evidence, "/proc/cpuinfo: the processor has %s (%s)", facts->cpu,
 		     strcmp(facts->cpu, "vmx") ? "AMD" : "Intel");
 	if (facts->tables.null)
-		FIND(v, evidence, "/sys/firmware/acpi/tables cannot be read: unknown whether the "
-				  "firmware describes an IOMMU");
+		FIND(v, evidence,
+		     "/sys/firmware/acpi/tables cannot be read: unknown whether the "
+		     "firmware describes an IOMMU");
 	else if (facts->tables.n)
 		FIND(v, evidence, "/sys/firmware/acpi/tables: the firmware describes an IOMMU (%s)",
 		     joined(v->arena, &facts->tables));
@@ -175,8 +174,10 @@ static void tell_evidence(struct verdict *v)
 	FIND(v, evidence, "/sys/bus/pci/devices: %zu of %zu PCI functions are in an IOMMU group",
 	     v->in_groups, v->functions);
 	if (v->in_noiommu)
-		FIND(v, evidence, "%zu PCI functions are in groups of vfio-noiommu, which isolate "
-				  "nothing", v->in_noiommu);
+		FIND(v, evidence,
+		     "%zu PCI functions are in groups of vfio-noiommu, which isolate "
+		     "nothing",
+		     v->in_noiommu);
 }
 
 /* Why it is off, as far as the findings tell; with what to do. */
@@ -188,21 +189,25 @@ static const char *explain_off(struct verdict *v)
 		if (has(&v->out->cmdline, off_words[i]) && !facts->units.n) {
 			FIND(v, problems, "The kernel command line says %s: remove it and reboot",
 			     off_words[i]);
-			return arena_printf(v->arena, "IOMMU is not enabled: the kernel command "
-						      "line turns it off (%s)", off_words[i]);
+			return arena_printf(v->arena,
+					    "IOMMU is not enabled: the kernel command "
+					    "line turns it off (%s)",
+					    off_words[i]);
 		}
 	if (facts->units.n) {
-		FIND(v, problems, "An IOMMU runs, but no PCI function is in a group: look for what "
-				  "the kernel says at boot about DMAR, AMD-Vi or SMMU");
+		FIND(v, problems,
+		     "An IOMMU runs, but no PCI function is in a group: look for what "
+		     "the kernel says at boot about DMAR, AMD-Vi or SMMU");
 		return "IOMMU is not enabled for devices: units run, but no PCI function is in a "
 		       "group";
 	}
 	if (facts->tables.n) {
-		FIND(v, problems, "The firmware describes an IOMMU that the kernel does not use: %s "
-				  "and reboot",
-		     has(&facts->tables, "DMAR") ?
-			     "add intel_iommu=on to the kernel command line" :
-			     "look for iommu options on the kernel command line, remove them");
+		FIND(v, problems,
+		     "The firmware describes an IOMMU that the kernel does not use: %s "
+		     "and reboot",
+		     has(&facts->tables, "DMAR")
+			     ? "add intel_iommu=on to the kernel command line"
+			     : "look for iommu options on the kernel command line, remove them");
 		return "IOMMU is not enabled: the firmware offers it, the kernel has it off";
 	}
 	FIND(v, problems, "Enable VT-d or AMD-Vi (IOMMU) in the firmware setup and reboot");
@@ -219,11 +224,13 @@ static void judge_enabled(struct verdict *v)
 	if (v->in_groups) {
 		out->enabled = FACT_YES;
 		out->message = "IOMMU is enabled and ready for GPU passthrough";
-	} else if (v->group_unknown || (!v->functions && (v->facts->units.null || v->facts->units.n))) {
+	} else if (v->group_unknown ||
+		   (!v->functions && (v->facts->units.null || v->facts->units.n))) {
 		out->enabled = FACT_UNKNOWN;
 		out->message = "Whether the IOMMU is enabled cannot be told";
-		unknown(v, "enabled", v->functions ? "the groups of PCI functions cannot be read" :
-						     "there is no PCI function to judge it by");
+		unknown(v, "enabled",
+			v->functions ? "the groups of PCI functions cannot be read"
+				     : "there is no PCI function to judge it by");
 	} else {
 		out->enabled = FACT_NO;
 		out->message = explain_off(v);
@@ -254,15 +261,16 @@ static void judge_interrupts(struct verdict *v)
 			out->interrupt_remapping = FACT_NO;
 	}
 	if (out->interrupt_remapping == FACT_UNKNOWN)
-		unknown(v, "interrupt_remapping", "/proc/interrupts cannot be read, or does not tell");
+		unknown(v, "interrupt_remapping",
+			"/proc/interrupts cannot be read, or does not tell");
 	if (out->interrupt_remapping != FACT_NO || out->enabled != FACT_YES)
 		return;
 	out->message = "IOMMU is enabled, but interrupts are not remapped: VMs with a card cannot "
 		       "start";
 	FIND(v, problems, "Interrupts are not remapped: %s",
-	     with_prefix(&out->cmdline, "intremap=off") ?
-		     "remove intremap=off from the kernel command line and reboot" :
-		     "enable interrupt remapping (with x2APIC) in the firmware setup");
+	     with_prefix(&out->cmdline, "intremap=off")
+		     ? "remove intremap=off from the kernel command line and reboot"
+		     : "enable interrupt remapping (with x2APIC) in the firmware setup");
 }
 
 static void judge_isolation(struct verdict *v)
@@ -274,18 +282,23 @@ static void judge_isolation(struct verdict *v)
 	if (!v->facts->cmdline)
 		unknown(v, "acs_override", "/proc/cmdline cannot be read");
 	if (acs)
-		FIND(v, problems, "%s: groups are split that the hardware does not isolate; a VM "
-				  "can reach memory of other devices", acs);
+		FIND(v, problems,
+		     "%s: groups are split that the hardware does not isolate; a VM "
+		     "can reach memory of other devices",
+		     acs);
 	out->unsafe_interrupts = v->facts->unsafe_interrupts;
 	if (out->unsafe_interrupts == FACT_UNKNOWN)
-		unknown(v, "unsafe_interrupts", "module vfio_iommu_type1 is not loaded, or its "
-					       "parameter cannot be read");
+		unknown(v, "unsafe_interrupts",
+			"module vfio_iommu_type1 is not loaded, or its "
+			"parameter cannot be read");
 	if (out->unsafe_interrupts == FACT_YES)
-		FIND(v, problems, "allow_unsafe_interrupts is set: a VM with a card can send any "
-				  "interrupt to the host");
+		FIND(v, problems,
+		     "allow_unsafe_interrupts is set: a VM with a card can send any "
+		     "interrupt to the host");
 	if (has(&out->cmdline, "amd_iommu=on"))
-		FIND(v, problems, "amd_iommu=on is no option of the kernel: it does nothing (AMD's "
-				  "IOMMU is on by itself)");
+		FIND(v, problems,
+		     "amd_iommu=on is no option of the kernel: it does nothing (AMD's "
+		     "IOMMU is on by itself)");
 }
 
 void iommu_judge(const struct iommu_facts *facts, const struct list *functions, struct arena *arena,

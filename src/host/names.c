@@ -28,7 +28,7 @@ struct found {
 	struct found *next;
 	uint64_t ids;
 	enum kind kind;
-	const char *name;	/* NULL: nobody knows it */
+	const char *name; /* NULL: nobody knows it */
 };
 
 /* Where a vendor's line begins. */
@@ -38,15 +38,15 @@ struct vendor_place {
 };
 
 struct names {
-	int refs;			/* atomic */
-	const char *text;		/* mapped; NULL: no file */
+	int refs;	  /* atomic */
+	const char *text; /* mapped; NULL: no file */
 	size_t size;
 	struct arena *arena;
-	struct list vendors;		/* struct vendor_place, in the order of the file */
-	uint32_t classes[CLASSES];	/* where the base class' line begins, plus 1; 0: nowhere */
+	struct list vendors;	   /* struct vendor_place, in the order of the file */
+	uint32_t classes[CLASSES]; /* where the base class' line begins, plus 1; 0: nowhere */
 	pthread_mutex_t lock;
-	struct found *found[BUCKETS];	/* under lock */
-	size_t n_found;			/* under lock */
+	struct found *found[BUCKETS]; /* under lock */
+	size_t n_found;		      /* under lock */
 };
 
 static int hex(char c)
@@ -167,7 +167,8 @@ static const char *name_after(struct names *names, const char *at, const char *s
  * The line with `digits` digits of id, `tabs` deep, in the block after the line at *at; *at is its
  * place then. A line less deep ends the block.
  */
-static const char *find_below(struct names *names, const char **at, int tabs, int64_t id, int digits)
+static const char *find_below(struct names *names, const char **at, int tabs, int64_t id,
+			      int digits)
 {
 	const char *end = names->text + names->size, *line = line_end(*at, end) + 1, *stop;
 
@@ -273,7 +274,8 @@ static const char *look_up(struct names *names, enum kind kind, uint64_t ids)
 			break;
 	if (!found && names->n_found < FOUND_MAX) {
 		found = arena_new_of(names->arena, struct found);
-		*found = (struct found){ names->found[bucket], ids, kind, searches[kind](names, ids) };
+		*found = (struct found){ names->found[bucket], ids, kind,
+					 searches[kind](names, ids) };
 		names->found[bucket] = found;
 		names->n_found++;
 	}

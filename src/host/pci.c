@@ -12,10 +12,10 @@
 #include "host/reader.h"
 
 enum {
-	ATTRIBUTE_TEXT = 4096,	/* a sysfs attribute is at most a page */
+	ATTRIBUTE_TEXT = 4096, /* a sysfs attribute is at most a page */
 	NAME_TEXT = 256,
-	BARS = 6,		/* lines of `resource`; the next is the ROM */
-	WIDTH_UNKNOWN = 255,	/* what the kernel shows for it */
+	BARS = 6,	     /* lines of `resource`; the next is the ROM */
+	WIDTH_UNKNOWN = 255, /* what the kernel shows for it */
 };
 
 /* include/linux/ioport.h */
@@ -60,11 +60,12 @@ static void read_ids(struct device_dir *dir)
 	f->device = (uint16_t)number_of(dir, ENTRY_DEVICE, "device_id", UINT16_MAX);
 	f->class = (uint32_t)number_of(dir, ENTRY_CLASS, "class", 0xffffff);
 	f->revision = (uint8_t)number_of(dir, ENTRY_REVISION, "revision", UINT8_MAX);
-	f->subsystem_vendor =
-		(uint16_t)number_of(dir, ENTRY_SUBSYSTEM_VENDOR, "subsystem", UINT16_MAX);
-	f->subsystem_device =
-		(uint16_t)number_of(dir, ENTRY_SUBSYSTEM_DEVICE, "subsystem", UINT16_MAX);
-	f->bridge = f->class >> 8 == 0x0600 || f->class >> 8 == 0x0604 || dir_has(dir, ENTRY_PCI_BUS);
+	f->subsystem_vendor = (uint16_t)number_of(dir, ENTRY_SUBSYSTEM_VENDOR, "subsystem",
+						  UINT16_MAX);
+	f->subsystem_device = (uint16_t)number_of(dir, ENTRY_SUBSYSTEM_DEVICE, "subsystem",
+						  UINT16_MAX);
+	f->bridge = f->class >> 8 == 0x0600 || f->class >> 8 == 0x0604 ||
+		    dir_has(dir, ENTRY_PCI_BUS);
 }
 
 static void read_driver(struct device_dir *dir)
@@ -77,7 +78,7 @@ static void read_driver(struct device_dir *dir)
 	n = dir_link_name(dir, "driver", name, sizeof(name));
 	if (n > 0)
 		dir->f->driver = arena_strdup(dir->f->arena, name);
-	else if (n != -ENOENT)		/* unbound since it was listed */
+	else if (n != -ENOENT) /* unbound since it was listed */
 		dir_unknown(dir, "driver", "its link cannot be read");
 }
 
@@ -214,13 +215,14 @@ static void read_link(struct device_dir *dir)
 		return;
 	}
 	if (!dir_has(dir, ENTRY_MAX_LINK_SPEED))
-		return;		/* no PCI Express device: it has no link */
+		return; /* no PCI Express device: it has no link */
 	if (!f->in_d3cold) {
 		f->max_link_speed = speed_of(dir, ENTRY_MAX_LINK_SPEED);
 		f->max_link_width = width_of(dir, ENTRY_MAX_LINK_WIDTH);
 	}
 	if (asleep(f)) {
-		dir_unknown(dir, "link", "the device sleeps (%s), and reading its link would wake it",
+		dir_unknown(dir, "link",
+			    "the device sleeps (%s), and reading its link would wake it",
 			    f->power_state ? f->power_state : f->runtime_status);
 		return;
 	}
@@ -243,8 +245,9 @@ static void read_reset(struct device_dir *dir)
 	if (n < 0) {
 		f->reset_methods.null = true;
 		if (n == -ENOENT)
-			dir_unknown(dir, "reset_methods",
-				    "it can be reset, but this kernel (before 5.15) does not say how");
+			dir_unknown(
+				dir, "reset_methods",
+				"it can be reset, but this kernel (before 5.15) does not say how");
 		else
 			dir_unknown(dir, "reset_methods", "cannot be read: %s", strerror((int)-n));
 		return;
@@ -341,8 +344,8 @@ int pci_reader_function(struct pci_reader *reader, struct pci_address address,
 	if (!r) {
 		read_all(&dir);
 		if (dir.gone)
-			r = error_set(err, ERROR_GONE, "PCI function %s went away while it was read",
-				      f->text);
+			r = error_set(err, ERROR_GONE,
+				      "PCI function %s went away while it was read", f->text);
 	}
 	if (dir.fd >= 0)
 		close(dir.fd);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See reader.h: opens and lists the directory, and reads what is in it. What it means is pci.c's. */
+/* See reader.h: opens and lists the directory, and reads what is in it. What it means is pci.c's.
+ */
 #include "host/reader.h"
 
 #include <dirent.h>
@@ -147,15 +148,16 @@ void dir_unknown(struct device_dir *dir, const char *field, const char *fmt, ...
 	va_start(args, fmt);
 	vsnprintf(reason, sizeof(reason), fmt, args);
 	va_end(args);
-	*list_add(arena, &dir->f->unknown, struct row_pair) =
-		(struct row_pair){ field, arena_strdup(arena, reason) };
+	*list_add(arena, &dir->f->unknown,
+		  struct row_pair) = (struct row_pair){ field, arena_strdup(arena, reason) };
 }
 
 static bool is_uuid(const char *name)
 {
 	for (int i = 0; i < UUID_TEXT; i++)
-		if (i == 8 || i == 13 || i == 18 || i == 23 ? name[i] != '-' :
-		    !strchr("0123456789abcdefABCDEF", name[i]) || !name[i])
+		if (i == 8 || i == 13 || i == 18 || i == 23
+			    ? name[i] != '-'
+			    : !strchr("0123456789abcdefABCDEF", name[i]) || !name[i])
 			return false;
 	return !name[UUID_TEXT];
 }
@@ -224,8 +226,8 @@ static void read_path(struct function *f)
 		} else if (!strncmp(part, "pci", 3) && strchr(part, ':')) {
 			domain = strtoul(part + 3, &end, 16);
 			f->parents.n = 0;
-			key = domain ? arena_printf(f->arena, "%04lx%s", domain, end) :
-				       arena_strdup(f->arena, end + 1);
+			key = domain ? arena_printf(f->arena, "%04lx%s", domain, end)
+				     : arena_strdup(f->arena, end + 1);
 		}
 	}
 	if (f->parents.n)
@@ -236,8 +238,8 @@ static void read_path(struct function *f)
 /* It is there, but shows nothing: what would else read as "none" is unknown too. */
 static void nothing_known(struct device_dir *dir, int error)
 {
-	static const char *const fields[] = { "driver", "iommu_group", "reset_methods", "sriov",
-					      "physfn", "vgpu" };
+	static const char *const fields[] = { "driver", "iommu_group", "reset_methods",
+					      "sriov",	"physfn",      "vgpu" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
 		dir_unknown(dir, fields[i], "its directory cannot be read: %s", strerror(-error));
@@ -251,7 +253,7 @@ int dir_open(struct device_dir *dir, struct error *err)
 	int r;
 	ssize_t n = fdpath_entry_link(dir->reader->devices, f->text, target, sizeof(target));
 
-	if (n < 0 && n != -EINVAL)	/* a plain tree may have the directory itself there */
+	if (n < 0 && n != -EINVAL) /* a plain tree may have the directory itself there */
 		return error_set(err, ERROR_GONE, "there is no PCI function %s", f->text);
 	f->sysfs = resolve(f->arena, target, f->text);
 	read_path(f);

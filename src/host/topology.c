@@ -6,7 +6,8 @@
  * on one bus, audio on another): then it is everything below the board's upstream port. Such a port
  * is told from any other switch by its maker: upstream port, downstream port, GPU and all else
  * below it are of one vendor, there is one GPU slot below it, and it hangs on a root port.
- * A VF is a card of its own, whatever slot its address falls into: it is owned and given away alone.
+ * A VF is a card of its own, whatever slot its address falls into: it is owned and given away
+ * alone.
  */
 #include "host/topology.h"
 

@@ -14,11 +14,11 @@
 #include <sys/un.h>
 
 enum {
-	KERNEL_GROUP = 1,		/* 2 is udev's */
-	MESSAGE_BYTES = 8192,		/* the kernel's are at most 2 KiB, and a path */
-	RECEIVE_BUFFER = 4 << 20,	/* an SR-IOV switch-on sends hundreds at once */
-	DRAIN_MAX = 4096,		/* then others get their turn; the rest keeps it readable */
-	ADDRESSES_MAX = 1024,		/* past that, reading everything is cheaper */
+	KERNEL_GROUP = 1,	  /* 2 is udev's */
+	MESSAGE_BYTES = 8192,	  /* the kernel's are at most 2 KiB, and a path */
+	RECEIVE_BUFFER = 4 << 20, /* an SR-IOV switch-on sends hundreds at once */
+	DRAIN_MAX = 4096,	  /* then others get their turn; the rest keeps it readable */
+	ADDRESSES_MAX = 1024,	  /* past that, reading everything is cheaper */
 	SOCKET_MODE = 0600,
 };
 
@@ -54,7 +54,8 @@ static int open_socket(const char *path, struct error *err)
 	memcpy(address.sun_path, path, strlen(path) + 1);
 	unlink(path);
 	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) || chmod(path, SOCKET_MODE))
-		return error_errno(err, ERROR_SYSTEM, errno, "cannot listen to uevents at %s", path);
+		return error_errno(err, ERROR_SYSTEM, errno, "cannot listen to uevents at %s",
+				   path);
 	return TAKE_FD(fd);
 }
 
@@ -128,7 +129,7 @@ static void take(struct inventory_changes *changes, const char *message, size_t 
 	if (!devpath || !known_subsystem(value_of(message, n, "SUBSYSTEM")))
 		return;
 	touch_path(changes, devpath);
-	old = value_of(message, n, "DEVPATH_OLD");	/* moved */
+	old = value_of(message, n, "DEVPATH_OLD"); /* moved */
 	if (old)
 		touch_path(changes, old);
 }
