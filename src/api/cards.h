@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The cards as replies: what GETs of them answer, made once for each new inventory or new facts
+ * about it. Immutable and counted; the main thread publishes, any thread takes the current one.
+ */
+#pragma once
+
+#include "gpu/view.h"
+#include "http/body.h"
+#include "wire/query.h"
+
+/* A function of a card: its device, and its group as whoever wants its card sees it. */
+struct card_reply {
+	const struct function *function;
+	bool listed; /* of GPU class: in the list of devices */
+	struct body *device, *group;
+	const char *driver; /* NULL: none */
+	const char *vendor_id, *vendor_name;
+	int state; /* enum wire_card_state; -1 unknown */
+};
+
+struct cards {
+	int refs;		     /* atomic */
+	struct arena *arena;	     /* owns replies and the strings in them */
+	struct inventory *inventory; /* one reference */
+	const char *node;
+	struct list replies; /* struct card_reply, by address */
+	struct body *list, *iommu;
+};
+
+/*
+ * Make the replies and publish them. facts->inventory must be the one that is published; what is
+ * unknown in facts is unknown in the replies. Main thread.
+ */
+void cards_publish(const struct gpu_facts *facts);
+/* The current ones with a reference of one's own; NULL before the first. */
+struct cards *cards_acquire(void);
+void cards_release(struct cards *cards);
+DEFINE_CLEANUP(struct cards *, cards_release)
+/* Forget them (end of the process; tests). */
+void cards_forget(void);
+
+/* NULL: no function of a card has this address. */
+const struct card_reply *cards_find(const struct cards *cards, struct pci_address address);
+/* The list, or the part of it that the query names; a new reference. */
+struct body *cards_list(const struct cards *cards, const struct wire_device_query *query);

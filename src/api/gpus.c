@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* GETs of cards and IOMMU, and the scan. All answer from cards.h. HTTP threads; nothing blocks. */
+#include "api/api.h"
+#include "api/cards.h"
+#include "api/handlers.h"
+#include "http/pending.h"
+#include "http/request.h"
+
+enum { REFRESH_MS = 5000 };
+
+static int not_ready(struct error *err)
+{
+	error_set(err, ERROR_UNREACHABLE, "the cards were not read yet");
+	return error_hint(err, "try again in a second");
+}
+
+/*
+ * False: the request waits until the facts are fresh, and the handler is called again. After that
+ * it answers with what there is.
+ */
+static bool fresh(struct request *rq)
+{
+	const struct api *api = rq->context;
+	struct error err;
+	uint64_t ticket;
+
+	if (api->look() || rq->resumed)
+		return true;
+	ticket = request_defer(rq, REFRESH_MS, &err);
+	if (!ticket)
+		return true;
+	api->refresh(ticket);
+	return false;
+}
+
+int gpus_list(struct request *rq, struct reply *reply, struct error *err)
+{
+	CLEANUP(cards_releasep) struct cards *cards = NULL;
+
+	if (!fresh(rq))
+		return 0;
+	cards = cards_acquire();
+	if (!cards)
+		return not_ready(err);
+	*reply = reply_resource(cards_list(cards, rq->query));
+	return 0;
+}
+
+int gpus_scan(struct request *rq, struct reply *reply, struct error *err)
+{
+	const struct api *api = rq->context;
+	uint64_t ticket = request_defer(rq, 0, err);
+
+	(void)reply;
+	if (!ticket)
+		return -1;
+	api->scan(ticket);
+	return 0;
+}
+
+void api_scanned(uint64_t ticket, const struct error *err)
+{
+	CLEANUP(cards_releasep) struct cards *cards = cards_acquire();
+	struct reply reply;
+	struct error none;
+
+	if (!err && !cards) {
+		not_ready(&none);
+		err = &none;
+	}
+	reply = err ? reply_problem(err, NULL, NULL) : reply_resource(body_ref(cards->list));
+	pending_answer(ticket, &reply);
+}
+
+/* The reply for the ":pci" of the path. */
+static const struct card_reply *find(const struct request *rq, const struct cards *cards,
+				     struct error *err)
+{
+	const struct function *f;
+	const struct card_reply *r;
+
+	if (!cards) {
+		not_ready(err);
+		return NULL;
+	}
+	if (gpu_find(cards->inventory, rq->params[0], &f, err) < 0)
+		return NULL;
+	r = cards_find(cards, f->address);
+	if (!r)
+		error_set(err, ERROR_NOT_FOUND, "%s is no function of a card", f->text);
+	return r;
+}
+
+int gpus_show(struct request *rq, struct reply *reply, struct error *err)
+{
+	CLEANUP(cards_releasep) struct cards *cards = NULL;
+	const struct card_reply *r;
+
+	if (!fresh(rq))
+		return 0;
+	cards = cards_acquire();
+	r = find(rq, cards, err);
+	if (!r)
+		return -1;
+	*reply = reply_resource(body_ref(r->device));
+	return 0;
+}
+
+int gpus_group(struct request *rq, struct reply *reply, struct error *err)
+{
+	CLEANUP(cards_releasep) struct cards *cards = NULL;
+	const struct card_reply *r;
+
+	if (!fresh(rq))
+		return 0;
+	cards = cards_acquire();
+	r = find(rq, cards, err);
+	if (!r)
+		return -1;
+	*reply = reply_resource(body_ref(r->group));
+	return 0;
+}
+
+int gpus_iommu(struct request *rq, struct reply *reply, struct error *err)
+{
+	CLEANUP(cards_releasep) struct cards *cards = cards_acquire();
+
+	(void)rq;
+	if (!cards)
+		return not_ready(err);
+	*reply = reply_resource(body_ref(cards->iommu));
+	return 0;
+}

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The handlers that the table of routes names; each in the file of its resource. */
+#pragma once
+
+#include "http/router.h"
+
+/* gpus.c, health.c, openapi.c */
+route_handler gpus_list, gpus_scan, gpus_show, gpus_group, gpus_iommu;
+route_handler health_show, version_show;
+route_handler openapi_show;

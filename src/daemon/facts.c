@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See facts.h. What is shared is this file's and under its lock; the helper is asked without it.
+ *
+ * A request that comes when nobody looked for a while waits for fresh facts, so that it does not
+ * show who held a card an hour ago. It waits a second at most: then what is too old is unknown.
+ */
+#include "daemon/facts.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/id.h"
+#include "http/pending.h"
+
+enum {
+	EVERY_MS = 5000,
+	FRESH_MS = 6000,
+	LOOKED_MS = 30 * 1000,
+	STALE_MS = 10 * 1000,
+	TICKETS = 512,
+	STACK_BYTES = 256 * 1024,
+	STOP_MS = 1000,
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t wake;
+static struct facts *newest;
+static uint64_t heard_at;  /* time_monotonic_ms() of newest; 0: never */
+static uint64_t looked_at; /* somebody looked last */
+static uint64_t tickets[TICKETS];
+static size_t n_tickets;
+static bool poked, stopping;
+
+static pthread_t asker;
+static struct privd *helper;
+static struct class_filter classes;
+static void (*tell_news)(void);
+
+/* ---- facts ---- */
+
+static struct facts *facts_new(const char *unknown)
+{
+	struct facts *facts = calloc(1, sizeof(*facts));
+
+	if (!facts)
+		abort();
+	*facts = (struct facts){ .refs = 1,
+				 .arena = arena_new(),
+				 .holders.null = true,
+				 .critical.null = true,
+				 .holders_unknown = unknown,
+				 .critical_unknown = unknown };
+	return facts;
+}
+
+void facts_release(struct facts *facts)
+{
+	if (!facts || __atomic_sub_fetch(&facts->refs, 1, __ATOMIC_ACQ_REL))
+		return;
+	arena_free(facts->arena);
+	free(facts);
+}
+
+struct facts *facts_acquire(void)
+{
+	struct facts *facts;
+
+	pthread_mutex_lock(&lock);
+	if (!newest)
+		newest = facts_new("not asked yet");
+	facts = newest;
+	__atomic_add_fetch(&facts->refs, 1, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&lock);
+	return facts;
+}
+
+void facts_view(const struct facts *facts, struct gpu_facts *out)
+{
+	out->holders = facts->holders.null ? NULL : &facts->holders;
+	out->holders_unknown = facts->holders_unknown;
+	out->critical = facts->critical.null ? NULL : &facts->critical;
+	out->critical_unknown = facts->critical_unknown;
+}
+
+static void put_locked(struct facts *facts)
+{
+	facts_release(newest);
+	newest = facts;
+	heard_at = time_monotonic_ms();
+}
+
+/* ---- asking ---- */
+
+static void ask_holders(struct facts *facts)
+{
+	CLEANUP(inventory_releasep) struct inventory *inv = inventory_acquire();
+	struct list addresses = { 0 };
+	struct error err;
+
+	for (LIST_EACH(struct card, card, inv ? &inv->cards : &addresses))
+		for (LIST_EACH(struct function *, f, &card->functions))
+			*list_add(facts->arena, &addresses, struct pci_address) = (*f)->address;
+	facts->holders.null = false;
+	if (!addresses.n ||
+	    privd_holders(helper, &addresses, facts->arena, &facts->holders, &err) >= 0)
+		return;
+	facts->holders.null = true;
+	facts->holders_unknown = arena_strdup(facts->arena, err.message);
+}
+
+static void ask_critical(struct facts *facts)
+{
+	struct error err;
+
+	facts->critical.null = false;
+	if (privd_critical(helper, &classes, facts->arena, &facts->critical, &err) >= 0)
+		return;
+	facts->critical.null = true;
+	facts->critical_unknown = arena_strdup(facts->arena, err.message);
+}
+
+static bool looked_lately_locked(uint64_t now)
+{
+	return looked_at && now < looked_at + LOOKED_MS;
+}
+
+/* Milliseconds until it is time to ask; 0: now; UINT64_MAX: not before somebody looks. */
+static uint64_t due_locked(uint64_t now)
+{
+	if (poked)
+		return 0;
+	if (!looked_lately_locked(now))
+		return UINT64_MAX;
+	return !heard_at || now >= heard_at + EVERY_MS ? 0 : heard_at + EVERY_MS - now;
+}
+
+static void sleep_locked(uint64_t ms)
+{
+	struct timespec until;
+
+	if (ms == UINT64_MAX) {
+		pthread_cond_wait(&wake, &lock);
+		return;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += (time_t)(ms / 1000);
+	until.tv_nsec += (long)(ms % 1000) * 1000000L;
+	until.tv_sec += until.tv_nsec / 1000000000L;
+	until.tv_nsec %= 1000000000L;
+	pthread_cond_timedwait(&wake, &lock, &until);
+}
+
+static void *ask(void *unused)
+{
+	struct facts *facts;
+	uint64_t due;
+
+	(void)unused;
+	pthread_mutex_lock(&lock);
+	while (!stopping) {
+		due = due_locked(time_monotonic_ms());
+		if (due) {
+			sleep_locked(due);
+			continue;
+		}
+		poked = false;
+		pthread_mutex_unlock(&lock);
+		facts = facts_new(NULL);
+		ask_holders(facts);
+		ask_critical(facts);
+		pthread_mutex_lock(&lock);
+		put_locked(facts);
+		pthread_mutex_unlock(&lock);
+		tell_news();
+		pthread_mutex_lock(&lock);
+	}
+	pthread_mutex_unlock(&lock);
+	return NULL;
+}
+
+int facts_start(struct privd *privd, const struct class_filter *filter, void (*news)(void),
+		struct error *err)
+{
+	pthread_attr_t attributes;
+	pthread_condattr_t monotonic;
+	int r;
+
+	helper = privd;
+	classes = *filter;
+	tell_news = news;
+	stopping = false;
+	poked = true;
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&wake, &monotonic);
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, STACK_BYTES);
+	r = pthread_create(&asker, &attributes, ask, NULL);
+	pthread_attr_destroy(&attributes);
+	pthread_condattr_destroy(&monotonic);
+	if (r)
+		return error_errno(err, ERROR_SYSTEM, r, "a thread cannot be started");
+	pthread_setname_np(asker, "facts");
+	return 0;
+}
+
+bool facts_stop(void)
+{
+	struct timespec until;
+
+	pthread_mutex_lock(&lock);
+	stopping = true;
+	pthread_cond_signal(&wake);
+	pthread_mutex_unlock(&lock);
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += STOP_MS / 1000;
+	if (pthread_timedjoin_np(asker, NULL, &until))
+		return false;
+	facts_release(newest);
+	newest = NULL;
+	return true;
+}
+
+/* ---- who looks ---- */
+
+bool facts_look(void)
+{
+	uint64_t now = time_monotonic_ms();
+	bool fresh, idle;
+
+	pthread_mutex_lock(&lock);
+	idle = !looked_lately_locked(now);
+	looked_at = now;
+	fresh = heard_at && now < heard_at + FRESH_MS;
+	if (idle)
+		pthread_cond_signal(&wake);
+	pthread_mutex_unlock(&lock);
+	return fresh;
+}
+
+void facts_refresh(uint64_t ticket)
+{
+	bool taken = false;
+
+	pthread_mutex_lock(&lock);
+	if (n_tickets < TICKETS) {
+		tickets[n_tickets++] = ticket;
+		taken = true;
+	}
+	pthread_cond_signal(&wake);
+	pthread_mutex_unlock(&lock);
+	if (taken)
+		tell_news(); /* that somebody waits: facts_waiting() */
+	else
+		pending_resume(ticket);
+}
+
+void facts_poke(void)
+{
+	pthread_mutex_lock(&lock);
+	poked = true;
+	pthread_cond_signal(&wake);
+	pthread_mutex_unlock(&lock);
+}
+
+bool facts_waiting(void)
+{
+	bool waiting;
+
+	pthread_mutex_lock(&lock);
+	waiting = n_tickets != 0;
+	pthread_mutex_unlock(&lock);
+	return waiting;
+}
+
+bool facts_give_up(void)
+{
+	bool stale;
+
+	pthread_mutex_lock(&lock);
+	stale = !heard_at || time_monotonic_ms() >= heard_at + STALE_MS;
+	if (stale) {
+		facts_release(newest);
+		newest = facts_new("horcrux-privd does not answer in time");
+	}
+	pthread_mutex_unlock(&lock);
+	return stale;
+}
+
+void facts_published(void)
+{
+	uint64_t waiting[TICKETS];
+	size_t n;
+
+	pthread_mutex_lock(&lock);
+	n = n_tickets;
+	memcpy(waiting, tickets, n * sizeof(waiting[0]));
+	n_tickets = 0;
+	pthread_mutex_unlock(&lock);
+	for (size_t i = 0; i < n; i++)
+		pending_resume(waiting[i]);
+}

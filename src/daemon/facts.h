@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What must be asked of the helper again and again: who holds the cards, and what the host lives
+ * on. Opening a device sends no uevent, so a thread of its own asks every five seconds while
+ * somebody looks at the cards, and not otherwise. One such thread in a process.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "gpu/view.h"
+#include "plan/privd_client.h"
+
+/* What was heard. Immutable and counted. */
+struct facts {
+	int refs; /* atomic */
+	struct arena *arena;
+	struct list holders, critical; /* struct holder, struct critical; null: unknown */
+	const char *holders_unknown;   /* why */
+	const char *critical_unknown;
+};
+
+/*
+ * Start the thread. news: called on any thread when there are new facts, or a request has begun to
+ * wait for some; must not block. The class filter is copied.
+ */
+int facts_start(struct privd *privd, const struct class_filter *filter, void (*news)(void),
+		struct error *err);
+/* False: it hangs in a call to the helper and was left behind, so the helper must not be freed. */
+bool facts_stop(void);
+
+/* Somebody looks. True: what is known is fresh. Any thread; never blocks. */
+bool facts_look(void);
+/* The request (pending.h) waits for fresh facts. Any thread; never blocks. */
+void facts_refresh(uint64_t ticket);
+/* Ask at once, whether somebody looks or not: something changed. Any thread. */
+void facts_poke(void);
+
+/* The newest, a reference of one's own; never NULL. Any thread. */
+struct facts *facts_acquire(void);
+void facts_release(struct facts *facts);
+DEFINE_CLEANUP(struct facts *, facts_release)
+/* Resume the requests that wait. Main thread, after it published what is newest. */
+void facts_published(void);
+/* Do requests wait? */
+bool facts_waiting(void);
+/*
+ * They have waited long enough. True: what is newest is too old to be shown, so it was made unknown
+ * and is to be published; false: it will do.
+ */
+bool facts_give_up(void);
+/* As parts of gpu_facts (borrowed from facts). */
+void facts_view(const struct facts *facts, struct gpu_facts *out);

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See inbox.h. The queue is this file's and under its lock. */
+#include "daemon/inbox.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+
+#include "http/pending.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct inbox waiting;
+static int event = -1;
+
+int inbox_open(struct error *err)
+{
+	event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return event < 0 ? error_errno(err, ERROR_SYSTEM, errno, "no eventfd") : 0;
+}
+
+void inbox_close(void)
+{
+	cleanup_closep(&event);
+	event = -1;
+}
+
+int inbox_fd(void)
+{
+	return event;
+}
+
+static void ring(void)
+{
+	uint64_t one = 1;
+
+	if (write(event, &one, sizeof(one)) < 0)
+		return; /* full: then it rings already */
+}
+
+void inbox_scan(uint64_t ticket)
+{
+	bool taken = false;
+
+	pthread_mutex_lock(&lock);
+	if (waiting.n_scans < INBOX_SCANS) {
+		waiting.scans[waiting.n_scans++] = ticket;
+		taken = true;
+	}
+	pthread_mutex_unlock(&lock);
+	if (!taken) { /* cannot be: there are fewer connections */
+		pending_resume(ticket);
+		return;
+	}
+	ring();
+}
+
+void inbox_news(void)
+{
+	pthread_mutex_lock(&lock);
+	waiting.news = true;
+	pthread_mutex_unlock(&lock);
+	ring();
+}
+
+void inbox_take(struct inbox *out)
+{
+	uint64_t count;
+
+	if (read(event, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		return;
+	pthread_mutex_lock(&lock);
+	*out = waiting;
+	waiting = (struct inbox){ 0 };
+	pthread_mutex_unlock(&lock);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What other threads ask of the main thread: a queue and an eventfd, on which its event loop waits.
+ * One in a process. Any thread posts; nothing blocks.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum { INBOX_SCANS = 512 };
+
+int inbox_open(struct error *err);
+void inbox_close(void);
+int inbox_fd(void);
+
+/* A request waits for a full scan. */
+void inbox_scan(uint64_t ticket);
+/* There is news of the facts. */
+void inbox_news(void);
+
+struct inbox {
+	uint64_t scans[INBOX_SCANS];
+	size_t n_scans;
+	bool news;
+};
+
+/* Takes all that is there. Main thread. */
+void inbox_take(struct inbox *out);

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See keeper.h. The first uevent of a burst arms a timer of 50 ms and later ones do not move it, so
+ * the inventory is never older than that and the time it takes to read what was touched. What sends
+ * no uevent (VFs made by others, error counters) is read once a minute.
+ */
+#include "daemon/keeper.h"
+
+#include <malloc.h>
+#include <sys/epoll.h>
+
+#include "api/cards.h"
+#include "api/health.h"
+#include "base/log.h"
+#include "daemon/facts.h"
+#include "host/uevent.h"
+
+enum { DEBOUNCE_USEC = 50 * 1000, EVERY_USEC = 60 * 1000 * 1000, SLACK_USEC = 1000 * 1000 };
+
+struct keeper {
+	struct keeper_options options;
+	struct names *names;
+	struct inventory *inventory; /* the current one; the publication has a reference too */
+	struct inventory_changes changes;
+	int uevents;
+	sd_event_source *on_uevent, *debounce, *minute;
+	bool armed; /* debounce is */
+};
+
+static void changes_clear(struct inventory_changes *changes)
+{
+	arena_free(changes->arena);
+	*changes = (struct inventory_changes){ .arena = arena_new() };
+}
+
+void keeper_publish(struct keeper *k)
+{
+	CLEANUP(facts_releasep) struct facts *facts = facts_acquire();
+	struct gpu_facts view = {
+		.inventory = k->inventory,
+		.node = k->options.node,
+		.records_unknown = "this version keeps no records of cards yet",
+	};
+
+	facts_view(facts, &view);
+	cards_publish(&view);
+}
+
+static int rebuild(struct keeper *k, struct error *err)
+{
+	struct inventory *next = inventory_build(k->options.root, &k->options.filter, k->names,
+						 k->inventory, &k->changes, err);
+
+	if (!next) {
+		health_set(HEALTH_INVENTORY, PART_FAILED, "%s", err->message);
+		return -1; /* what is to be read stays noted, for the next time */
+	}
+	changes_clear(&k->changes);
+	inventory_publish(next);
+	k->inventory = next; /* borrowed: the publication lives until the next one */
+	keeper_publish(k);
+	health_set(HEALTH_INVENTORY, PART_OK, NULL);
+	return 0;
+}
+
+static void rebuild_or_log(struct keeper *k)
+{
+	struct error err;
+
+	if (rebuild(k, &err) < 0)
+		log_error("inventory: %s", err.message);
+}
+
+int keeper_scan(struct keeper *k, struct error *err)
+{
+	k->changes.all = true;
+	if (rebuild(k, err) < 0)
+		return -1;
+	facts_poke();
+	return 0;
+}
+
+static int on_debounced(sd_event_source *source, uint64_t usec, void *keeper)
+{
+	struct keeper *k = keeper;
+
+	(void)source, (void)usec;
+	k->armed = false;
+	rebuild_or_log(k);
+	facts_poke();
+	return 0;
+}
+
+static int on_uevent(sd_event_source *source, int fd, uint32_t events, void *keeper)
+{
+	struct keeper *k = keeper;
+	struct error err;
+	int n = uevent_drain(fd, &k->changes, &err);
+
+	(void)source, (void)events;
+	if (n < 0) {
+		log_error("uevents: %s", err.message);
+		k->changes.all = true;
+	}
+	if (k->armed || (!k->changes.all && !k->changes.addresses.n))
+		return 0;
+	k->armed = true;
+	sd_event_source_set_time_relative(k->debounce, DEBOUNCE_USEC);
+	sd_event_source_set_enabled(k->debounce, SD_EVENT_ONESHOT);
+	return 0;
+}
+
+static int on_minute(sd_event_source *source, uint64_t usec, void *keeper)
+{
+	struct keeper *k = keeper;
+
+	(void)usec;
+	k->changes.all = true;
+	rebuild_or_log(k);
+	malloc_trim(0);
+	sd_event_source_set_time_relative(source, EVERY_USEC);
+	sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	return 0;
+}
+
+static int watch(struct keeper *k, sd_event *event, struct error *err)
+{
+	int r;
+
+	k->uevents = uevent_open(k->options.uevent_socket, err);
+	if (k->uevents < 0)
+		return -1;
+	r = sd_event_add_io(event, &k->on_uevent, k->uevents, EPOLLIN, on_uevent, k);
+	if (r >= 0)
+		r = sd_event_add_time_relative(event, &k->debounce, CLOCK_MONOTONIC, 0, 1000,
+					       on_debounced, k);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(k->debounce, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_add_time_relative(event, &k->minute, CLOCK_MONOTONIC, EVERY_USEC,
+					       SLACK_USEC, on_minute, k);
+	return r < 0 ? error_errno(err, ERROR_SYSTEM, -r, "uevents cannot be watched") : 0;
+}
+
+int keeper_start(sd_event *event, const struct keeper_options *options, struct keeper **ret,
+		 struct error *err)
+{
+	struct keeper *k = calloc(1, sizeof(*k));
+
+	if (!k)
+		return error_set(err, ERROR_SYSTEM, "no memory");
+	*k = (struct keeper){ .options = *options, .names = names_open(), .uevents = -1 };
+	changes_clear(&k->changes);
+	/* First watch, then read: what changes in between is then read twice, not missed. */
+	if (watch(k, event, err) < 0 || keeper_scan(k, err) < 0) {
+		keeper_stop(k);
+		return -1;
+	}
+	malloc_trim(0);
+	*ret = k;
+	return 0;
+}
+
+void keeper_stop(struct keeper *k)
+{
+	if (!k)
+		return;
+	sd_event_source_disable_unref(k->on_uevent);
+	sd_event_source_disable_unref(k->debounce);
+	sd_event_source_disable_unref(k->minute);
+	cleanup_closep(&k->uevents);
+	arena_free(k->changes.arena);
+	cards_forget();
+	inventory_publish(NULL);
+	names_unref(k->names);
+	free(k);
+}

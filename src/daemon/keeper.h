@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The keeper of the inventory: builds it, follows uevents, publishes it, and has the replies made
+ * from it. Main thread.
+ */
+#pragma once
+
+#include <systemd/sd-event.h>
+
+#include "host/inventory.h"
+
+struct keeper;
+
+struct keeper_options {
+	const struct host_root *root;
+	struct class_filter filter;
+	const char *node;	   /* name of this host */
+	const char *uevent_socket; /* NULL: the kernel's netlink group */
+};
+
+/* Builds and publishes the first inventory, and watches from then on. options is copied. */
+int keeper_start(sd_event *event, const struct keeper_options *options, struct keeper **ret,
+		 struct error *err);
+void keeper_stop(struct keeper *keeper);
+
+/* Read everything anew and publish it. */
+int keeper_scan(struct keeper *keeper, struct error *err);
+/* The facts changed (facts.h), or what they are about: make the replies anew. */
+void keeper_publish(struct keeper *keeper);

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * horcruxd. The main thread runs an sd-event loop: it owns the inventory, follows uevents, and does
+ * what the HTTP threads ask of it (inbox.h). It starts what it needs in order and stops it in the
+ * reverse one: HTTP first, so that nobody asks any more, then whoever asks the helper, then the
+ * helper, then the inventory.
+ */
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>
+
+#include "api/api.h"
+#include "api/health.h"
+#include "base/fdpath.h"
+#include "base/log.h"
+#include "daemon/config.h"
+#include "daemon/facts.h"
+#include "daemon/helper.h"
+#include "daemon/inbox.h"
+#include "daemon/keeper.h"
+#include "http/server.h"
+
+enum { SWEEP_USEC = 15 * 1000 * 1000, SLACK_USEC = 1000 * 1000, PATIENCE_USEC = 1000 * 1000 };
+
+static struct {
+	struct arena *arena; /* of the configuration's strings */
+	struct config config;
+	struct host_root root;
+	sd_event *event;
+	sd_event_source *inbox, *sweep, *patience;
+	struct privd *privd;
+	struct helper *helper;
+	struct keeper *keeper;
+	struct server *server;
+	struct api api;
+	bool facts_run;
+	char node[256];
+	char api_socket[512], uevent_socket[512];
+} d = { .root.fd = -1 };
+
+/* ---- events ---- */
+
+static int on_patience(sd_event_source *source, uint64_t usec, void *unused)
+{
+	(void)source, (void)usec, (void)unused;
+	if (facts_waiting() && facts_give_up())
+		keeper_publish(d.keeper);
+	facts_published();
+	return 0;
+}
+
+static void tell_health_of_helper(void)
+{
+	if (privd_connected(d.privd))
+		health_set(HEALTH_HELPER, PART_OK, NULL);
+	else
+		health_set(
+			HEALTH_HELPER, PART_FAILED,
+			"horcrux-privd cannot be reached: nothing can be changed, and who holds a "
+			"card is unknown");
+}
+
+/* News are new facts, or somebody who has begun to wait for some. */
+static void take_news(void)
+{
+	static struct facts *shown; /* compared, never followed */
+	CLEANUP(facts_releasep) struct facts *facts = facts_acquire();
+
+	tell_health_of_helper();
+	if (facts != shown) {
+		shown = facts;
+		keeper_publish(d.keeper);
+		facts_published();
+	}
+	if (!facts_waiting())
+		return;
+	sd_event_source_set_time_relative(d.patience, PATIENCE_USEC);
+	sd_event_source_set_enabled(d.patience, SD_EVENT_ONESHOT);
+}
+
+static int on_inbox(sd_event_source *source, int fd, uint32_t events, void *unused)
+{
+	struct inbox inbox = { 0 };
+	struct error err;
+	int r = 0;
+
+	(void)source, (void)fd, (void)events, (void)unused;
+	inbox_take(&inbox);
+	if (inbox.n_scans)
+		r = keeper_scan(d.keeper, &err);
+	for (size_t i = 0; i < inbox.n_scans; i++)
+		api_scanned(inbox.scans[i], r < 0 ? &err : NULL);
+	if (inbox.news)
+		take_news();
+	return 0;
+}
+
+static int on_sweep(sd_event_source *source, uint64_t usec, void *unused)
+{
+	(void)usec, (void)unused;
+	server_sweep(d.server);
+	tell_health_of_helper();
+	sd_event_source_set_time_relative(source, SWEEP_USEC);
+	sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	return 0;
+}
+
+static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *unused)
+{
+	(void)unused;
+	log_info("%s: stopping", sigabbrev_np((int)info->ssi_signo) ?: "signal");
+	sd_notify(0, "STOPPING=1");
+	return sd_event_exit(sd_event_source_get_event(source), 0);
+}
+
+static void on_connected(void *unused)
+{
+	(void)unused;
+	facts_poke();
+}
+
+/* ---- start ---- */
+
+static int open_loop(struct error *err)
+{
+	int r = sd_event_default(&d.event);
+
+	if (inbox_open(err) < 0)
+		return -1;
+	if (r >= 0)
+		r = sd_event_add_signal(d.event, NULL, SIGTERM, on_signal, NULL);
+	if (r >= 0)
+		r = sd_event_add_signal(d.event, NULL, SIGINT, on_signal, NULL);
+	if (r >= 0)
+		r = sd_event_add_io(d.event, &d.inbox, inbox_fd(), EPOLLIN, on_inbox, NULL);
+	if (r >= 0)
+		r = sd_event_add_time_relative(d.event, &d.sweep, CLOCK_MONOTONIC, SWEEP_USEC,
+					       SLACK_USEC, on_sweep, NULL);
+	if (r >= 0)
+		r = sd_event_add_time_relative(d.event, &d.patience, CLOCK_MONOTONIC, 0, 1000,
+					       on_patience, NULL);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(d.patience, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_set_watchdog(d.event, true);
+	return r < 0 ? error_errno(err, ERROR_SYSTEM, -r, "the event loop cannot be made") : 0;
+}
+
+static void name_node(void)
+{
+	char *dot;
+
+	if (d.config.node) {
+		snprintf(d.node, sizeof(d.node), "%s", d.config.node);
+		return;
+	}
+	if (gethostname(d.node, sizeof(d.node) - 1) < 0)
+		strcpy(d.node, "localhost");
+	dot = strchr(d.node, '.');
+	if (dot)
+		*dot = '\0';
+}
+
+static int start_looking(struct error *err)
+{
+	static const struct privd_events events = { .connected = on_connected };
+	struct keeper_options o = {
+		.root = &d.root,
+		.filter.n_extra = d.config.n_extra_classes,
+		.node = d.node,
+		.uevent_socket = d.root.real ? NULL : d.uevent_socket,
+	};
+
+	memcpy(o.filter.extra, d.config.extra_classes, sizeof(o.filter.extra));
+	health_set(HEALTH_HELPER, PART_STARTING, NULL);
+	if (keeper_start(d.event, &o, &d.keeper, err) < 0)
+		return -1;
+	d.privd = privd_new(d.config.dev ? NULL : PRIVD_SOCKET, &events, err);
+	if (!d.privd)
+		return -1;
+	if (d.config.dev && helper_start(d.event, d.privd, d.config.host_root, d.config.state_dir,
+					 &d.helper, err) < 0) {
+		log_warning("%s; going on without", err->message);
+		tell_health_of_helper();
+	}
+	if (facts_start(d.privd, &o.filter, inbox_news, err) < 0)
+		return -1;
+	d.facts_run = true;
+	return 0;
+}
+
+/* The Unix socket that systemd made for us; -1: none. */
+static int inherited_socket(void)
+{
+	int n = sd_listen_fds(1);
+
+	for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + n; fd++)
+		if (sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) > 0)
+			return fd;
+	return -1;
+}
+
+static int start_serving(struct error *err)
+{
+	struct server_options o = {
+		.tcp_fd = -1,
+		.unix_fd = inherited_socket(),
+		.routes = api_routes,
+		.n_routes = api_routes_n,
+		.context = &d.api,
+		.trust_loopback = d.config.trust_loopback,
+		.own_uid = d.config.dev,
+		.group = d.config.group,
+	};
+
+	d.api = (struct api){
+		.node = d.node, .scan = inbox_scan, .look = facts_look, .refresh = facts_refresh
+	};
+	if (strcmp(d.config.listen, "none")) {
+		o.tcp_fd = server_listen_tcp(d.config.listen, err);
+		if (o.tcp_fd < 0)
+			return -1;
+	}
+	if (o.unix_fd < 0 && d.config.dev) {
+		o.unix_fd = server_listen_unix(d.api_socket, err);
+		if (o.unix_fd < 0)
+			return -1;
+	}
+	if (o.tcp_fd < 0 && o.unix_fd < 0)
+		return error_set(err, ERROR_USAGE,
+				 "listen is none, and there is no socket from systemd");
+	return server_start(&o, &d.server, err);
+}
+
+/* ---- what is allowed ---- */
+
+static int check_libvirt(struct error *err)
+{
+	const char *uri = d.config.libvirt;
+
+	if (d.root.real || !uri || strncmp(uri, "qemu:", 5))
+		return 0;
+	error_set(err, ERROR_USAGE, "libvirt %s runs VMs on this machine, not on host root %s", uri,
+		  d.config.host_root);
+	return error_hint(err, "with another host root, libvirt is none or a test: URI");
+}
+
+static int check_who(struct error *err)
+{
+	if (geteuid() || d.config.dev)
+		return 0;
+	error_set(err, ERROR_USAGE, "horcruxd does not run as root");
+	return error_hint(err, "its unit runs it as user horcruxd; --dev is for trying");
+}
+
+static int prepare_state(struct error *err)
+{
+	static const char standard[] = "/var/lib/horcrux";
+	const char *dir = d.config.state_dir;
+	struct stat st;
+
+	if (d.config.dev && !strcmp(dir, standard)) {
+		error_set(err, ERROR_USAGE, "--dev needs --state-dir");
+		return error_hint(err, "any directory of your own; it is made if it is not there");
+	}
+	if (d.config.dev && mkdir(dir, 0755) < 0 && errno != EEXIST)
+		return error_errno(err, ERROR_STORE, errno, "%s cannot be made", dir);
+	if (stat(dir, &st) < 0)
+		return error_errno(err, ERROR_STORE, errno, "%s cannot be used", dir);
+	if (!S_ISDIR(st.st_mode))
+		return error_set(err, ERROR_STORE, "%s is no directory", dir);
+	snprintf(d.api_socket, sizeof(d.api_socket), "%s/api.sock", dir);
+	snprintf(d.uevent_socket, sizeof(d.uevent_socket), "%s/uevent.sock", dir);
+	return 0;
+}
+
+static int set_level(void)
+{
+	static const struct {
+		const char *name;
+		int priority;
+	} levels[] = { { "error", LOG_ERR },
+		       { "warning", LOG_WARNING },
+		       { "notice", LOG_NOTICE },
+		       { "info", LOG_INFO },
+		       { "debug", LOG_DEBUG } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
+		if (!strcmp(levels[i].name, d.config.log_level))
+			log_level(levels[i].priority);
+	return 0;
+}
+
+/* The signals that the loop handles are blocked before there is any thread that could get them. */
+static void block_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static int start(struct error *err)
+{
+	set_level();
+	if (check_who(err) < 0 || host_root_open(&d.root, d.config.host_root, err) < 0 ||
+	    check_libvirt(err) < 0 || prepare_state(err) < 0)
+		return -1;
+	name_node();
+	block_signals();
+	return open_loop(err) < 0 || start_looking(err) < 0 || start_serving(err) < 0 ? -1 : 0;
+}
+
+/* ---- stop ---- */
+
+/* Something hangs in the helper: end the process as it is, the kernel tidies up. */
+static void stop(void)
+{
+	server_stop(d.server);
+	helper_stop(d.helper);
+	if (d.facts_run && !facts_stop())
+		_exit(EXIT_SUCCESS);
+	privd_free(d.privd);
+	keeper_stop(d.keeper);
+	sd_event_source_disable_unref(d.inbox);
+	sd_event_source_disable_unref(d.sweep);
+	sd_event_source_disable_unref(d.patience);
+	sd_event_unref(d.event);
+	inbox_close();
+	if (d.config.dev && d.api_socket[0])
+		unlink(d.api_socket);
+	host_root_close(&d.root);
+	arena_free(d.arena);
+}
+
+static int run(void)
+{
+	sd_notifyf(0, "READY=1\nSTATUS=Serving as node %s", d.node);
+	log_info("horcruxd %s on %s, host root %s%s", HORCRUX_VERSION, d.config.listen,
+		 d.config.host_root, d.config.dev ? ", --dev" : "");
+	return sd_event_loop(d.event);
+}
+
+int main(int argc, char **argv)
+{
+	struct error err = { 0 };
+	int r;
+
+	mallopt(M_ARENA_MAX, 2);
+	log_open("horcruxd");
+	d.arena = arena_new();
+	r = config_read(argc, argv, CONFIG_FILE, d.arena, &d.config, &err);
+	if (!r && d.config.help)
+		config_print_help();
+	else if (!r && d.config.version)
+		printf("horcruxd %s\n", HORCRUX_VERSION);
+	else if (!r && !(r = start(&err)))
+		r = run();
+	if (r < 0)
+		log_error("%s%s%s", err.message[0] ? err.message : "the event loop failed",
+			  err.hint[0] ? "; " : "", err.hint);
+	stop();
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a request brings, read by its route's rows: the query's parameters and the JSON body.
+ * Owned by one thread.
+ */
+#pragma once
+
+#include "http/router.h"
+
+struct input {
+	struct arena *arena; /* NULL until something is kept in it */
+	json_t *json;	     /* the body, from which the struct may borrow */
+	void *query;	     /* the struct of route->query; NULL when it has none */
+	void *body;	     /* the struct of route->body; NULL when it has none */
+};
+
+void input_finish(struct input *input);
+
+/* Errors: those of rows_parse, without a pointer, since that is for the body. */
+int input_query(const struct route *route, const struct target *target, struct input *input,
+		struct error *err);
+/*
+ * No bytes count as an empty object and need no type (NULL). Else: media_type when the type is not
+ * application/json, bad_json, and what rows_parse finds.
+ */
+int input_body(const struct route *route, const char *type, const char *bytes, size_t n,
+	       struct input *input, struct error *err);
