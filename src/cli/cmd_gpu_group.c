@@ -68,8 +68,10 @@ static size_t print_blockers(struct cli *cli, const json_t *members)
 					     gpu_word(cli, member, "pci_address"),
 					     gpu_word(cli, member, "device_name"),
 					     gpu_word(cli, member, "driver"),
-					     *carries == '-' ? "" : " and carries: ",
-					     *carries == '-' ? "" : carries));
+					     *carries == '-' ? "" :
+					     *carries == '?' ? "; what of the host lives on it is unknown" :
+							       "; on it lives: ",
+					     *carries == '-' || *carries == '?' ? "" : carries));
 	}
 	return n;
 }

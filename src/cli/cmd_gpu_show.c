@@ -161,16 +161,52 @@ static void print_hardware(struct cli *cli, const json_t *device)
 	print_field(cli, "SR-IOV", sriov_text(cli, device));
 }
 
+/* Did an earlier field have the same reason? Then it was told there. */
+static bool told_before(json_t *unknown, const char *key, const char *reason)
+{
+	const char *other;
+	json_t *value;
+
+	json_object_foreach(unknown, other, value) {
+		if (!strcmp(other, key))
+			return false;
+		if (json_is_string(value) && !strcmp(json_string_value(value), reason))
+			return true;
+	}
+	return false;
+}
+
+static const char *fields_with(const struct cli *cli, json_t *unknown, const char *reason)
+{
+	const char *all = NULL, *key, *one;
+	json_t *value;
+
+	json_object_foreach(unknown, key, value) {
+		if (!json_is_string(value) || strcmp(json_string_value(value), reason))
+			continue;
+		one = text_safe(cli, key);
+		all = all ? arena_printf(cli->arena, "%s, %s", all, one) : one;
+	}
+	return all;
+}
+
+/* Each reason once, with the fields that it is the reason of. */
 static void print_unknown(struct cli *cli, const json_t *device)
 {
-	const char *key;
-	json_t *reason;
+	json_t *unknown = json_object_get(device, "unknown");
+	const char *key, *reason;
+	json_t *value;
 
-	if (!json_object_size(json_object_get(device, "unknown")))
+	if (!json_object_size(unknown))
 		return;
 	print_title(cli, "What could not be told, and why");
-	json_object_foreach(json_object_get(device, "unknown"), key, reason)
-		print_field(cli, text_safe(cli, key), text_safe(cli, json_string_value(reason)) ?: "?");
+	json_object_foreach(unknown, key, value) {
+		reason = json_string_value(value);
+		if (reason && !told_before(unknown, key, reason))
+			print_item(cli, arena_printf(cli->arena, "%s: %s",
+						     fields_with(cli, unknown, reason),
+						     text_safe(cli, reason)));
+	}
 }
 
 static void print_device(struct cli *cli, const json_t *device)

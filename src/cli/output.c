@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-enum { LABEL_COLUMNS = 18, WIDTH_LEAST = 40 };
+enum { LABEL_COLUMNS = 20, WIDTH_LEAST = 40 };
 
 static int terminal_width(void)
 {

@@ -27,9 +27,22 @@ static void print_refusal(const struct cli *cli, const json_t *refusal)
 		fprintf(stderr, "    or:    accept it with --accept=%s\n", code);
 }
 
+static bool named_before(const json_t *refusals, size_t before, const char *code)
+{
+	const char *other;
+
+	for (size_t i = 0; i < before; i++) {
+		other = json_string_value(json_object_get(json_array_get(refusals, i), "code"));
+		if (other && !strcmp(other, code))
+			return true;
+	}
+	return false;
+}
+
 /* "Accept all of it" is said only when that would be enough. */
 static void print_way_through(const struct cli *cli, const json_t *refusals)
 {
+	const char *code;
 	bool all = true;
 	size_t i;
 	json_t *refusal;
@@ -41,8 +54,11 @@ static void print_way_through(const struct cli *cli, const json_t *refusals)
 		return;
 	}
 	fputs("\nTo do it all the same, add: --accept=", stderr);
-	json_array_foreach(refusals, i, refusal)
-		fprintf(stderr, "%s%s", i ? "," : "", json_text(cli, refusal, "code") ?: "");
+	json_array_foreach(refusals, i, refusal) {
+		code = json_string_value(json_object_get(refusal, "code")) ?: "";
+		if (!named_before(refusals, i, code))
+			fprintf(stderr, "%s%s", i ? "," : "", text_safe(cli, code));
+	}
 	fputc('\n', stderr);
 }
 
