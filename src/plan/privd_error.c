@@ -99,6 +99,7 @@ static const struct meaning meanings[] = {
 	  "without it nobody can tell whether unbinding would hang: update the driver" },
 	{ PRIVD_MODULE, ENOENT, ERROR_CONFLICT, "this kernel has no such module",
 	  "install the package of kernel modules for the running kernel" },
+	{ PRIVD_MODULE, ELIBACC, ERROR_HELPER, "libkmod is missing", "apt install libkmod2" },
 	{ PRIVD_MODULE, EPERM, ERROR_CONFLICT, "it is on a blacklist, or the kernel loads no modules",
 	  "see /etc/modprobe.d and /proc/sys/kernel/modules_disabled" },
 	{ PRIVD_HUGEPAGES, ENOENT, ERROR_INVALID_VALUE, "this host has no huge pages of that size", NULL },

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What concerns the host as a whole: modules, huge pages, /proc/iomem. */
+#include <dlfcn.h>
 #include <errno.h>
 #include <libkmod.h>
 #include <stdio.h>
@@ -18,41 +19,64 @@ static bool module_allowed(const char *name)
 	return false;
 }
 
-static int kmod_load(struct kmod_ctx *ctx, const char *name)
+/*
+ * libkmod is opened here, in the child that needs it: linked to, it and the libcrypto behind it would be
+ * two thirds of what privd keeps in memory for good. The types are those of the header.
+ */
+struct kmod_calls {
+	__typeof__(kmod_new) *new;
+	__typeof__(kmod_set_log_priority) *set_log_priority;
+	__typeof__(kmod_module_new_from_lookup) *lookup;
+	__typeof__(kmod_list_next) *next;
+	__typeof__(kmod_module_get_module) *module;
+	__typeof__(kmod_module_probe_insert_module) *insert;
+};
+
+static bool kmod_open(struct kmod_calls *calls)
 {
+	void *library = dlopen("libkmod.so.2", RTLD_NOW);
+
+	if (!library)
+		return false;
+	*(void **)&calls->new = dlsym(library, "kmod_new");
+	*(void **)&calls->set_log_priority = dlsym(library, "kmod_set_log_priority");
+	*(void **)&calls->lookup = dlsym(library, "kmod_module_new_from_lookup");
+	*(void **)&calls->next = dlsym(library, "kmod_list_next");
+	*(void **)&calls->module = dlsym(library, "kmod_module_get_module");
+	*(void **)&calls->insert = dlsym(library, "kmod_module_probe_insert_module");
+	return calls->new && calls->set_log_priority && calls->lookup && calls->next &&
+	       calls->module && calls->insert;
+}
+
+/* Nothing is given back: this process ends with the operation. */
+static int kmod_load(const char *name)
+{
+	struct kmod_calls kmod;
+	struct kmod_ctx *ctx;
 	struct kmod_list *list = NULL, *item;
-	int r = kmod_module_new_from_lookup(ctx, name, &list);
+	int r;
 
+	if (!kmod_open(&kmod))
+		return -ELIBACC;
+	ctx = kmod.new(NULL, NULL);
+	if (!ctx)
+		return -ENOMEM;
+	kmod.set_log_priority(ctx, 0);
+	r = kmod.lookup(ctx, name, &list);
 	if (!r && !list)
-		r = -ENOENT;
-	kmod_list_foreach(item, list) {
-		struct kmod_module *module = kmod_module_get_module(item);
-
-		if (!r)
-			r = kmod_module_probe_insert_module(module, KMOD_PROBE_APPLY_BLACKLIST, NULL,
-							    NULL, NULL, NULL);
-		kmod_module_unref(module);
-	}
-	kmod_module_unref_list(list);
+		return -ENOENT;
+	for (item = list; item && !r; item = kmod.next(list, item))
+		r = kmod.insert(kmod.module(item), KMOD_PROBE_APPLY_BLACKLIST, NULL, NULL, NULL, NULL);
 	return r > 0 ? -EPERM : r;	/* above 0: it is on a blacklist */
 }
 
 enum privd_status op_module(struct op *op)
 {
-	struct kmod_ctx *ctx;
-	int r;
-
 	if (!module_allowed(op->request->name))
 		return PRIVD_NO_DRIVER;
 	if (!op->root->real)	/* a module would go into this machine, whatever the tree stands for */
 		return PRIVD_NOT_HERE;
-	ctx = kmod_new(NULL, NULL);
-	if (!ctx)
-		return op_result(op, -ENOMEM);
-	kmod_set_log_priority(ctx, 0);
-	r = kmod_load(ctx, op->request->name);
-	kmod_unref(ctx);
-	return op_result(op, r);
+	return op_result(op, kmod_load(op->request->name));
 }
 
 /* Documentation/admin-guide/mm/hugetlbpage.rst: it may give fewer than asked for, and says so. */

@@ -179,16 +179,20 @@ def seals(fd):
 
 
 class Privd(Connection):
-    def __init__(self, binary, root, state, *options, env=None):
+    """socket_fd: another socket for it than one end of a pair; None: none at all."""
+
+    def __init__(self, binary, root, state, *options, env=None, socket_fd=...):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         super().__init__(ours)
+        given = theirs if socket_fd is ... else socket_fd
+        argv = [binary, f"--host-root={root}", f"--state-dir={state}", *options]
+        if given:
+            argv.append(f"--socket-fd={given.fileno()}")
         self.log = open(os.path.join(state, "privd.log"), "ab+")
         environment = {k: v for k, v in os.environ.items() if k != "HORCRUX_FAULT"}
         environment.update(env or {})
-        self.process = subprocess.Popen(
-            [binary, f"--host-root={root}", f"--state-dir={state}",
-             f"--socket-fd={theirs.fileno()}", *options],
-            pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stderr=self.log, env=environment)
+        self.process = subprocess.Popen(argv, pass_fds=[given.fileno()] if given else (),
+                                        stdin=subprocess.DEVNULL, stderr=self.log, env=environment)
         theirs.close()
 
     def __enter__(self):
