@@ -11,33 +11,11 @@ import time
 import images
 import lab
 import trees
-from cache import HERE, LabError, artefact, cache_dir, key_of, locked, need_root, remove, run, say
+from cache import HERE, LabError, artefact, cache_dir, key_of, locked, need_root, remove, say
 
 TOP = HERE.parent.parent
 PROGRAMS = ["horcruxd", "horcrux-privd", "horcrux"]
 JOBS = str(min(2, os.cpu_count() or 1))
-
-# Runs in a mount namespace: build.sh TREE SOURCE WORK COMMAND. The tree stays as it is, the source
-# cannot be written, and nothing stays mounted.
-IN_TREE = """set -eu
-mount --bind "$1" "$1"
-mount --bind "$2" "$1/srv"
-mount -o remount,bind,ro "$1/srv"
-mount --bind "$3" "$1/mnt"
-mount -t tmpfs tmp "$1/tmp"
-mount -t proc proc "$1/proc"
-mount -t devtmpfs dev "$1/dev" 2>/dev/null || mount --rbind /dev "$1/dev"
-mount -o remount,bind,ro "$1"
-exec chroot "$1" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LC_ALL=C.UTF-8 sh -euc "$4"
-"""
-
-
-def in_tree(tree, source, work, command, log, what):
-    """Runs a shell command in a tools tree: the source is /srv, read only, and /mnt is `work`."""
-    need_root("The lab")
-    run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private", "sh",
-         "-c", IN_TREE, "build", str(tree), str(source), str(work), command], log=log, what=what)
-
 
 def sources(*folders):
     """The files of the source tree that git knows or would know, below the named folders."""
@@ -62,7 +40,7 @@ def compile_programs(part, log, dist):
     work = cache_dir() / name
     with locked(name):
         work.mkdir(exist_ok=True)
-        in_tree(trees.tools(dist), TOP, work,
+        trees.in_tree(trees.tools(dist), TOP, work,
                 "test -f /mnt/build.ninja || meson setup -Dbuildtype=debugoptimized /mnt /srv; "
                 f"ninja -C /mnt -j {JOBS} " + " ".join(f"src/{p}" for p in PROGRAMS),
                 log, f"compiling for {dist}")

@@ -119,3 +119,35 @@ def host_image(dist):
                  root.name, extra.name if extra else "", public)
     return artefact(f"l1-{dist}", key,
                     lambda part, log: make_host_image(part, log, root, extra, public))
+
+
+def make_guests(part, log):
+    part.mkdir()
+    trees.in_tree(trees.tools("trixie"), HERE / "guest", part, "sh /srv/build.sh /srv /mnt", log,
+            "making the guests")
+
+
+def guests():
+    """A folder of small bootable ISOs: guest, guest-off, guest-reboot and guest-deaf (guest/guest.c)."""
+    files = sorted((HERE / "guest").iterdir())
+    key = key_of(make_guests, *[part for path in files for part in (path.name, path)],
+                 trees.tools("trixie").name)
+    return artefact("guests", key, make_guests)
+
+
+def make_radeon_rom(part, _log):
+    """SeaBIOS' ROM of the emulated Radeon has the tables that the kernel's driver wants, but leaves the
+    size of their directory at 0, so the driver finds none; its clocks are then 0, and the first mode
+    set divides by them and takes the driver's locks along. With the size there all is well.
+    """
+    rom = bytearray((trees.tools("trixie") / "usr/share/seabios/vgabios-ati.bin").read_bytes())
+    directory = int.from_bytes(rom[0x48:0x4A], "little")
+    if rom[directory + 6] == 0:
+        rom[directory + 6] = 0x72
+    rom[-1] = (rom[-1] - sum(rom)) & 0xFF
+    part.write_bytes(rom)
+
+
+def radeon_rom():
+    """The option ROM of the hosts' two-function card."""
+    return artefact("radeon-rom", key_of(make_radeon_rom, trees.tools("trixie").name), make_radeon_rom)

@@ -119,3 +119,25 @@ def fetch_kernel(part, log, dist):
 def kernel(dist):
     key = key_of(fetch_kernel, FETCH_KERNEL, dist)
     return artefact(f"kernel-{dist}-bpo", key, lambda part, log: fetch_kernel(part, log, dist))
+
+
+# Runs in a mount namespace: build.sh TREE SOURCE WORK COMMAND. The tree stays as it is, the source
+# cannot be written, and nothing stays mounted.
+IN_TREE = """set -eu
+mount --bind "$1" "$1"
+mount --bind "$2" "$1/srv"
+mount -o remount,bind,ro "$1/srv"
+mount --bind "$3" "$1/mnt"
+mount -t tmpfs tmp "$1/tmp"
+mount -t proc proc "$1/proc"
+mount -t devtmpfs dev "$1/dev" 2>/dev/null || mount --rbind /dev "$1/dev"
+mount -o remount,bind,ro "$1"
+exec chroot "$1" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LC_ALL=C.UTF-8 sh -euc "$4"
+"""
+
+
+def in_tree(tree, source, work, command, log, what):
+    """Runs a shell command in a tools tree: the source is /srv, read only, and /mnt is `work`."""
+    need_root("The lab")
+    run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private", "sh",
+         "-c", IN_TREE, "build", str(tree), str(source), str(work), command], log=log, what=what)
