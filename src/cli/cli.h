@@ -43,6 +43,7 @@ struct cli {
 	struct terminal out;
 	struct arena *arena;
 	const struct command *command;
+	bool noted;		/* that we read the host ourselves was said */
 	bool printed;		/* something stands on stdout already */
 	struct client *client;	/* made when first asked */
 	struct local *local;	/* the host as this program read it itself; made when first asked */

@@ -52,9 +52,21 @@ static void print_members(const struct cli *cli, const json_t *members)
 	table_print(table);
 }
 
+static const char *blocker(const struct cli *cli, const json_t *member)
+{
+	const char *carries = gpu_joined(cli, json_object_get(member, "carries"));
+	const char *reason = json_reason(cli, member, "carries");
+
+	return arena_printf(cli->arena, "%s, %s, is on host driver %s%s%s%s%s",
+			    gpu_word(cli, member, "pci_address"),
+			    gpu_word(cli, member, "device_name"), gpu_word(cli, member, "driver"),
+			    carries ? "; " : "", carries ?: "",
+			    reason ? "; what of the host lives on it is not known: " : "",
+			    reason ?: "");
+}
+
 static size_t print_blockers(struct cli *cli, const json_t *members)
 {
-	const char *carries;
 	size_t i, n = 0;
 	json_t *member;
 
@@ -63,15 +75,7 @@ static size_t print_blockers(struct cli *cli, const json_t *members)
 			continue;
 		if (!n++)
 			print_title(cli, "What keeps a VM from using it");
-		carries = carried(cli, member);
-		print_item(cli, arena_printf(cli->arena, "%s, %s, is on host driver %s%s%s",
-					     gpu_word(cli, member, "pci_address"),
-					     gpu_word(cli, member, "device_name"),
-					     gpu_word(cli, member, "driver"),
-					     *carries == '-' ? "" :
-					     *carries == '?' ? "; what of the host lives on it is unknown" :
-							       "; on it lives: ",
-					     *carries == '-' || *carries == '?' ? "" : carries));
+		print_item(cli, blocker(cli, member));
 	}
 	return n;
 }

@@ -16,22 +16,18 @@ static void print_versions(const struct cli *cli, const struct answer *daemon,
 		printf("horcruxd  unknown: %s\n", text_safe(cli, why->error.message));
 }
 
-/* A daemon that does not answer is an answer here, not a failure. */
+/* For people a daemon that does not answer is an answer; json is the daemon's, or none. */
 int cmd_version(struct cli *cli, char *const *words UNUSED, struct failure *why)
 {
 	CLEAN_ANSWER struct answer daemon = { 0 };
-	json_t *both;
+	bool json = cli->options.output == OUTPUT_JSON;
 
-	if (!cli->options.host_root &&
-	    source_call(cli, "GET", "/api/version", &daemon, why) < 0 && why->problem)
+	if ((json || !cli->options.host_root) &&
+	    source_call(cli, "GET", "/api/version", &daemon, why) < 0 && (json || why->problem))
 		return -1;
-	if (cli->options.output == OUTPUT_TABLE) {
+	if (json)
+		print_json(cli, daemon.bytes, daemon.n);
+	else
 		print_versions(cli, &daemon, why);
-		return 0;
-	}
-	both = json_pack("{s:s, s:O?}", "client", HORCRUX_VERSION, "daemon", daemon.json);
-	json_dumpf(both, stdout, JSON_COMPACT);
-	putchar('\n');
-	json_decref(both);
 	return 0;
 }

@@ -56,7 +56,7 @@ const struct command commands[] = {
 	  cmd_gpu_show },
 	{ "version", NULL, NULL, 0, NULL, NULL, "print the versions of program and daemon",
 	  "Prints the version of this program and, when it answers, of the daemon. With --output=json "
-	  "it is an object of client, a string, and daemon, the answer of the API or null.",
+	  "it is the daemon's answer alone; --version prints the version of this program alone.",
 	  cmd_version },
 	{ NULL },
 };

@@ -38,16 +38,27 @@ static struct list functions_of_cards(const struct inventory *inv, struct arena 
 	return functions;
 }
 
-static void read_use(struct local *local)
+/* Without a card there is nobody to find, and no process needs to be looked at. */
+static void need_holders(struct local *local)
 {
 	struct list functions = functions_of_cards(local->inventory, local->arena);
 	struct gpu_facts *facts = &local->facts;
 
-	if (holders_find(&local->root, &functions, local->arena, &local->holders,
-			 &local->holders_error) >= 0)
+	if (facts->holders || facts->holders_unknown)
+		return;
+	if (!functions.n || holders_find(&local->root, &functions, local->arena, &local->holders,
+					 &local->holders_error) >= 0)
 		facts->holders = &local->holders;
 	else
 		facts->holders_unknown = local->holders_error.message;
+}
+
+static void need_critical(struct local *local)
+{
+	struct gpu_facts *facts = &local->facts;
+
+	if (facts->critical || facts->critical_unknown)
+		return;
 	if (critical_find(&local->root, local->inventory, local->arena, &local->critical,
 			  &local->critical_error) >= 0)
 		facts->critical = &local->critical;
@@ -76,7 +87,6 @@ struct local *local_new(const char *directory, struct error *err)
 		.records_unknown = "the daemon keeps this, and it was not asked",
 		.node = node_name(&local->root, local->arena),
 	};
-	read_use(local);
 	return local;
 failed:
 	local_free(local);
@@ -99,10 +109,13 @@ const char *local_hidden(const struct local *local)
 	return local->facts.holders_unknown ?: local->facts.critical_unknown;
 }
 
-json_t *local_devices(struct local *local)
+json_t *local_devices(struct local *local, bool whole)
 {
 	struct list devices;
 
+	need_holders(local);
+	if (whole)
+		need_critical(local);
 	gpu_view_devices(&local->facts, local->arena, &devices);
 	return rows_emit_list(wire_device_rows, sizeof(struct wire_device), &devices);
 }
@@ -114,6 +127,8 @@ json_t *local_device(struct local *local, const char *address, struct error *err
 
 	if (gpu_find(local->inventory, address, &f, err) < 0)
 		return NULL;
+	need_holders(local);
+	need_critical(local);
 	gpu_view_device(&local->facts, f, local->arena, &device);
 	return rows_emit(wire_device_rows, &device);
 }
@@ -125,6 +140,7 @@ json_t *local_group(struct local *local, const char *address, struct error *err)
 
 	if (gpu_find(local->inventory, address, &f, err) < 0)
 		return NULL;
+	need_critical(local);
 	gpu_view_group(&local->facts, f, local->arena, &members);
 	return rows_emit_list(wire_member_rows, sizeof(struct wire_member), &members);
 }

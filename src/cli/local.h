@@ -9,18 +9,22 @@
 
 struct local;
 
-/* Reads the host whose / is `directory`. NULL with an error. */
+/* Opens and lists the host whose / is `directory`. NULL with an error. */
 struct local *local_new(const char *directory, struct error *err);
 void local_free(struct local *local);
 
 /*
- * What only root could have told: NULL when everything was read, else the reason (static or as
- * long as local).
+ * Why who uses the cards, or what the host needs, could not be read so far; NULL: nothing that was
+ * asked was hidden. Lives as long as local.
  */
 const char *local_hidden(const struct local *local);
 
-/* Each a new reference, or NULL with an error (not_found). */
-json_t *local_devices(struct local *local);
+/*
+ * Each a new reference, or NULL with an error (not_found). Only what an answer needs is read: the
+ * whole of the host takes longer than a list does. whole: false leaves out what the host needs the
+ * cards for.
+ */
+json_t *local_devices(struct local *local, bool whole);
 json_t *local_device(struct local *local, const char *address, struct error *err);
 json_t *local_group(struct local *local, const char *address, struct error *err);
 json_t *local_iommu(struct local *local);

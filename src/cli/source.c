@@ -39,10 +39,13 @@ int source_call(struct cli *cli, const char *method, const char *path, struct an
 }
 
 /* One note: that we read the host ourselves, why, and what root would see that we did not. */
-static void note(const struct cli *cli, const char *no_daemon)
+static void note(struct cli *cli, const char *no_daemon)
 {
 	const char *hidden = local_hidden(cli->local);
 
+	if (cli->noted)
+		return;
+	cli->noted = true;
 	fputs("horcrux: ", stderr);
 	if (no_daemon)
 		fprintf(stderr, "%s at %s, so this program read the host itself", no_daemon,
@@ -51,22 +54,18 @@ static void note(const struct cli *cli, const char *no_daemon)
 		fprintf(stderr, "read %s itself, without a daemon",
 			text_safe(cli, cli->options.host_root));
 	if (hidden && geteuid())
-		fprintf(stderr, "; who uses the cards and what the host needs is told to root (%s)",
-			text_safe(cli, hidden));
+		fprintf(stderr, "; root would see more (%s)", text_safe(cli, hidden));
 	else if (hidden)
 		fprintf(stderr, "; not all could be read (%s)", text_safe(cli, hidden));
 	fputc('\n', stderr);
 }
 
-static int read_host(struct cli *cli, const char *no_daemon, struct failure *why)
+static int read_host(struct cli *cli, struct failure *why)
 {
 	if (cli->local)
 		return 0;
 	cli->local = local_new(cli->options.host_root ?: "/", &why->error);
-	if (!cli->local)
-		return -1;
-	note(cli, no_daemon);
-	return 0;
+	return cli->local ? 0 : -1;
 }
 
 static json_t *ask_local(struct cli *cli, enum question question, const char *address,
@@ -74,7 +73,7 @@ static json_t *ask_local(struct cli *cli, enum question question, const char *ad
 {
 	switch (question) {
 	case ASK_DEVICES:
-		return local_devices(cli->local);
+		return local_devices(cli->local, cli->options.output == OUTPUT_JSON);
 	case ASK_DEVICE:
 		return local_device(cli->local, address, err);
 	case ASK_GROUP:
@@ -108,11 +107,12 @@ int source_ask(struct cli *cli, enum question question, const char *address, str
 	if (!cli->options.host_root &&
 	    (named_socket(cli) || client_reachable(source_socket(cli), &no_daemon)))
 		return ask_daemon(cli, question, address, ret, why);
-	if (read_host(cli, no_daemon, why) < 0)
+	if (read_host(cli, why) < 0)
 		return -1;
 	ret->json = ask_local(cli, question, address, &why->error);
 	if (!ret->json)
 		return -1;
+	note(cli, no_daemon);
 	ret->bytes = json_dumps(ret->json, JSON_COMPACT);
 	if (!ret->bytes)
 		return error_set(&why->error, ERROR_INTERNAL, "no memory for the answer");

@@ -103,9 +103,17 @@ def desktop(root):
 
 
 def dirty(root):
-    """The same card, with the host's NVMe disk in its group."""
+    """The same card, with the NVMe disk that the host runs from in its group."""
     tree = desktop(root)
     tree.device("0000:02:00.0", "144d:a808", "010802", "nvme", group=1, bars=[(16 << 10, 0x140204)])
+    disk = "sys/devices/pci0000:00/0000:02:00.0/nvme/nvme0/nvme0n1"
+    tree.write(f"{disk}/dev", "259:0\n")
+    tree.write(f"{disk}/nvme0n1p2/dev", "259:2\n")
+    tree.write(f"{disk}/nvme0n1p2/partition", "2\n")
+    tree.link("sys/class/block/nvme0n1", disk)
+    tree.link("sys/class/block/nvme0n1p2", f"{disk}/nvme0n1p2")
+    tree.write("proc/1/mountinfo", "26 1 259:2 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p2 rw\n")
+    tree.write("proc/swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n")
     return tree
 
 

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """With a daemon: what it says is printed, refused, missed; here it is a stub on a Unix socket."""
-import json
 import os
 import time
 
@@ -163,7 +162,7 @@ def test_versions_of_both(horcrux, daemon):
     run = horcrux("version", f"--socket={daemon.path}")
     assert run.code == 0 and "horcruxd  9.9.9" in run.out
     run = horcrux("version", f"--socket={daemon.path}", "-o", "json")
-    assert json.loads(run.out)["daemon"] == {"version": "9.9.9"}
+    assert run.out == '{"version": "9.9.9"}\n'
 
 
 def test_a_socket_one_may_not_use(program, environment, daemon):
