@@ -107,6 +107,30 @@ static void reads(void **state)
 	assert_int_equal(fdpath_read(t->root, "sys/no/such", text, sizeof(text)), -ENOENT);
 }
 
+/* From the descriptor of a directory, one name deep: nothing leads out of it. */
+static void scans_a_directory(void **state)
+{
+	const struct tree *t = *state;
+	CLEAN_FD int dir = fdpath_open(t->root, "sys/bus/card", O_RDONLY | O_DIRECTORY);
+	char text[64], small[3];
+
+	assert_true(dir >= 0);
+	link_to(t, "/sys/devices/card/vendor", "sys/devices/card/outside");
+	assert_int_equal(fdpath_attribute(dir, "vendor", text, sizeof(text)), 6);
+	assert_string_equal(text, "0x10de");
+	assert_int_equal(fdpath_attribute(dir, "override", text, sizeof(text)), 0);
+	assert_string_equal(text, "");
+	assert_int_equal(fdpath_attribute(dir, "vendor", small, sizeof(small)), -EFBIG);
+	assert_int_equal(fdpath_attribute(dir, "outside", text, sizeof(text)), -ENOENT);
+	assert_int_equal(fdpath_attribute(dir, "../card/vendor", text, sizeof(text)), -ENOENT);
+	assert_int_equal(fdpath_entry_link(dir, "driver", text, sizeof(text)), 31);
+	assert_string_equal(text, "../../../bus/pci/drivers/nvidia");
+	assert_int_equal(fdpath_entry_link(dir, "driver", small, sizeof(small)), -ENAMETOOLONG);
+	assert_int_equal(fdpath_entry_link(dir, "vendor", text, sizeof(text)), -EINVAL);
+	assert_int_equal(fdpath_entry_link(dir, "physfn", text, sizeof(text)), -ENOENT);
+	assert_int_equal(fdpath_entry_link(dir, "../card", text, sizeof(text)), -EINVAL);
+}
+
 static void writes(void **state)
 {
 	const struct tree *t = *state;
@@ -205,6 +229,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(reads, setup, teardown),
+		cmocka_unit_test_setup_teardown(scans_a_directory, setup, teardown),
 		cmocka_unit_test_setup_teardown(writes, setup, teardown),
 		cmocka_unit_test_setup_teardown(stays_inside, setup, teardown),
 		cmocka_unit_test(follows_no_magic_links),
