@@ -162,7 +162,7 @@ static void name_node(void)
 		return;
 	}
 	if (gethostname(d.node, sizeof(d.node) - 1) < 0)
-		strcpy(d.node, "localhost");
+		snprintf(d.node, sizeof(d.node), "localhost");
 	dot = strchr(d.node, '.');
 	if (dot)
 		*dot = '\0';
@@ -308,7 +308,7 @@ static void block_signals(void)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
+	sigaction(SIGPIPE, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
 }
 
 static int start(struct error *err)
