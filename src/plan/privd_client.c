@@ -43,6 +43,7 @@ struct privd {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;		/* fd, next_fd, callers, closing */
 	int fd;				/* -1: no connection */
+	uint64_t connection;		/* its number, from 1 */
 	int next_fd;			/* handed in and not yet taken; -1 */
 	unsigned callers;		/* that wait for a connection */
 	bool closing;
@@ -188,6 +189,7 @@ static void *reader(void *context)
 	pthread_mutex_lock(&p->lock);
 	while ((fd = next_connection(p)) >= 0) {
 		p->fd = fd;
+		p->connection++;
 		pthread_cond_broadcast(&p->changed);
 		pthread_mutex_unlock(&p->lock);
 		if (p->events.connected)
@@ -292,31 +294,45 @@ uint64_t privd_next_id(struct privd *p)
 	return id;
 }
 
-/* Waits for a connection, with the lock held. */
-static int await_connection(struct privd *p, struct error *err)
+static int unreachable(struct error *err)
 {
-	struct timespec until = after_ms(CONNECT_MS);
-
-	if (p->fd < 0)
-		pthread_cond_broadcast(&p->changed);	/* the reader shall not wait longer */
-	p->callers++;
-	while (p->fd < 0 && !p->closing)
-		if (pthread_cond_timedwait(&p->changed, &p->lock, &until) == ETIMEDOUT)
-			break;
-	p->callers--;
-	if (p->fd >= 0 && !p->closing)
-		return 0;
 	error_set(err, ERROR_HELPER, "horcrux-privd cannot be reached");
 	return error_hint(err, "see `systemctl status horcrux-privd.socket horcrux-privd.service`");
 }
 
+/* Waits for a connection, another than number `lost`, with the lock held. */
+static int await_connection(struct privd *p, uint64_t lost, const struct timespec *until)
+{
+	bool late = false;
+
+	pthread_cond_broadcast(&p->changed);	/* the reader shall not wait longer */
+	p->callers++;
+	while ((p->fd < 0 || p->connection == lost) && !p->closing && !late)
+		late = pthread_cond_timedwait(&p->changed, &p->lock, until) == ETIMEDOUT;
+	p->callers--;
+	return p->fd >= 0 && p->connection != lost && !p->closing ? 0 : -1;
+}
+
+/* What could not be sent to a privd that is gone was not done, and goes to the next one. */
 static int put(struct privd *p, const struct privd_request *request, struct error *err)
 {
-	ssize_t n = send(p->fd, request, sizeof(*request), MSG_DONTWAIT | MSG_NOSIGNAL);
+	struct timespec until = after_ms(CONNECT_MS);
+	uint64_t lost = 0;
+	ssize_t n;
 
-	if (n == (ssize_t)sizeof(*request))
-		return 0;
-	return error_errno(err, ERROR_HELPER, n < 0 ? errno : EIO, "horcrux-privd takes no request");
+	for (;;) {
+		if ((p->fd < 0 || p->connection == lost || p->closing) &&
+		    await_connection(p, lost, &until) < 0)
+			return unreachable(err);
+		n = send(p->fd, request, sizeof(*request), MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n == (ssize_t)sizeof(*request))
+			return 0;
+		if (n >= 0 || (errno != EPIPE && errno != ECONNRESET))
+			break;
+		lost = p->connection;
+	}
+	error_errno(err, ERROR_HELPER, n < 0 ? errno : EIO, "horcrux-privd takes no request");
+	return error_hint(err, "see `systemctl status horcrux-privd.service`");
 }
 
 static void take_out(struct privd *p, struct pending *me)
@@ -359,9 +375,7 @@ static int exchange(struct privd *p, struct privd_request *request, struct pendi
 	me->id = request->header.id;
 	me->next = p->pending;
 	p->pending = me;
-	r = await_connection(p, err);
-	if (!r)
-		r = put(p, request, err);
+	r = put(p, request, err);
 	if (!r)
 		r = await_reply(p, me, request, err);
 	take_out(p, me);

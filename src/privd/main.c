@@ -15,17 +15,16 @@
  *   horcrux-privd.socket: ListenSequentialPacket=/run/horcrux-privd.sock SocketUser=horcruxd
  *     SocketMode=0600. The owner of that file is who may connect.
  *   horcrux-privd.service: Type=notify, KillMode=process (a child that sleeps in unbind must neither
- *     hold up a stop nor be signalled), Restart=always RestartSec=100ms,
+ *     hold up a stop nor be signalled), Restart=always with a RestartSec well below a second,
  *     RuntimeDirectory=horcrux-privd RuntimeDirectoryMode=0700 RuntimeDirectoryPreserve=yes,
- *     RestrictAddressFamilies=AF_UNIX IPAddressDeny=any (no network; but not PrivateNetwork, because what
- *     the host's own network hangs on is read from its /proc/net),
- *     ProtectSystem=strict ReadWritePaths=/sys /proc/driver/nvidia (with a leading "-" each),
- *     ProtectHome=yes PrivateTmp=yes NoNewPrivileges=yes LockPersonality=yes RestrictNamespaces=yes
- *     MemoryDenyWriteExecute=yes SystemCallArchitectures=native,
+ *     ProtectSystem=strict ReadWritePaths=/sys /proc, IPAddressDeny=any and
+ *     RestrictAddressFamilies=AF_UNIX AF_NETLINK (no network; but sock_diag tells who is logged in by ssh),
+ *     NoNewPrivileges, LockPersonality, RestrictNamespaces, MemoryDenyWriteExecute,
  *     CapabilityBoundingSet=CAP_SYS_ADMIN CAP_SYS_PTRACE CAP_SYS_MODULE CAP_SYS_RAWIO
- *     CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH, DevicePolicy=closed DeviceAllow=char-vfio rw.
- *     Not: ProtectKernelTunables (sysfs would be read-only), ProtectKernelModules (vfio-pci is loaded),
- *     PrivateDevices (/dev/vfio), ProtectProc and PrivatePIDs (holders are read from /proc).
+ *     CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH.
+ *     Not: PrivateNetwork, ProtectHome, PrivateTmp (what the host lives on is read from its own routes
+ *     and mounts), ProtectKernelTunables (sysfs would be read-only), ProtectKernelModules (vfio-pci is
+ *     loaded), PrivateDevices (/dev/vfio), ProtectProc and PrivatePIDs (holders are read from /proc).
  */
 #include <errno.h>
 #include <fcntl.h>
