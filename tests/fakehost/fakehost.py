@@ -46,13 +46,16 @@ class Uevent(NamedTuple):
 
 
 def binary():
-    """The program: $HORCRUX_FAKEHOST, else below the build directory."""
-    given = os.environ.get("HORCRUX_FAKEHOST")
-    build = os.environ.get("MESON_BUILD_ROOT", str(HERE.parent.parent / "build"))
-    path = Path(given) if given else Path(build) / "tests/fakehost/fakehost"
-    if not os.access(path, os.X_OK):
-        raise FakeHostError(f"{path} is not there: build it, or set HORCRUX_FAKEHOST")
-    return str(path)
+    """The program: $HORCRUX_FAKEHOST, or in $HORCRUX_BUILD, or where meson builds it."""
+    build = HERE.parent.parent / "build"
+    places = [os.environ.get("HORCRUX_FAKEHOST")]
+    if "HORCRUX_BUILD" in os.environ:
+        places.append(os.path.join(os.environ["HORCRUX_BUILD"], "fakehost"))
+    places += [build / d / "tests/fakehost/fakehost" for d in ("meson", "check", ".")]
+    for place in places:
+        if place and os.access(place, os.X_OK):
+            return str(place)
+    raise FakeHostError("fakehost is not built (or set HORCRUX_FAKEHOST to it)")
 
 
 def require_fuse():
@@ -103,8 +106,10 @@ def write_tree(machine, directory):
 class FakeHost:
     """One mounted machine.  `knobs` are lines turned before anybody looks."""
 
-    def __init__(self, machine, knobs=(), uevents=True):
+    def __init__(self, machine, knobs=(), uevents=True, uevent_path=None):
+        """uevents=False: somebody else listens, at `uevent_path` (default: in our directory)."""
         require_fuse()
+        self.uevent_path = str(uevent_path) if uevent_path else None
         self.text = machine_text(machine)
         self.knobs = list(knobs)
         self.wants_uevents = uevents
@@ -129,7 +134,7 @@ class FakeHost:
         self.close()
 
     def _start(self):
-        self.uevent_path = os.path.join(self.directory, "uevents")
+        self.uevent_path = self.uevent_path or os.path.join(self.directory, "uevents")
         if self.wants_uevents:
             self.listen()
         machine = os.path.join(self.directory, "machine")
@@ -298,3 +303,10 @@ def parse_uevent(data):
     head, *rest = data.rstrip(b"\0").decode().split("\0")
     action, devpath = head.split("@", 1)
     return Uevent(action, devpath, dict(line.split("=", 1) for line in rest))
+
+
+# ---- Daemon: horcruxd on a FakeHost goes here ----
+#
+# class Daemon(host, state): starts `horcruxd --dev --host-root=host.root --state-dir=state
+# --listen=127.0.0.1:PORT --libvirt=none`, and ends it, by pid, on every way out.  The daemon binds
+# its own uevent socket: give FakeHost(machine, uevents=False, uevent_path=SOCKET) then.

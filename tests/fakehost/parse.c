@@ -190,6 +190,22 @@ static int link_line(struct line *l)
 	return 0;
 }
 
+/* `console WORD...`: what /sys/class/tty/console/active says; `console none`: no such file */
+static int console_line(struct line *l)
+{
+	struct text t = { 0 };
+	struct node *dir = node_dir(NULL, "sys/devices/virtual/tty/console");
+	const char *word;
+
+	node_remove(node_child(dir, "active"));
+	while ((word = line_word(l)))
+		text_addf(&t, "%s%s", t.len ? " " : "", word);
+	if (t.len && strcmp(t.data, "none"))
+		node_text(dir, "active", 0444, "%s\n", t.data);
+	text_free(&t);
+	return 0;
+}
+
 static int knob_description(struct line *l)
 {
 	(void)l;
@@ -209,6 +225,7 @@ static const struct {
 	{ "block", storage_block_line, EARLY | LIVE },
 	{ "bootfb", display_bootfb_line, EARLY },
 	{ "cmdline", cmdline_line, EARLY },
+	{ "console", console_line, LATE | LIVE },
 	{ "cpu", cpu_line, EARLY },
 	{ "driver", driver_line, EARLY },
 	{ "drivers", drivers_line, EARLY },
@@ -329,6 +346,14 @@ static int late_lines(void)
 	return r;
 }
 
+static void make_console(void)
+{
+	struct node *dir = node_dir(NULL, "sys/devices/virtual/tty/console");
+
+	node_text(dir, "active", 0444, "tty0\n");
+	node_link_to(node_dir(NULL, "sys/class/tty"), "console", dir);
+}
+
 int parse_build(void)
 {
 	int r;
@@ -347,6 +372,7 @@ int parse_build(void)
 	storage_make();
 	net_make();
 	tables_make();
+	make_console();
 	r = vgpu_start();
 	host.built = true;
 	return r ? r : late_lines();

@@ -196,7 +196,8 @@ static int parse_under(struct line *l, struct function *f)
 	if (s && (!bridge || !pci_is_bridge(bridge)))
 		return host_complain("under=%s is no bridge above this line", s);
 	for (struct function *b = host.functions; b && !bridge; b = b->next)
-		if (b != f && pci_is_bridge(b) && b->domain == f->domain && b->secondary == f->bus)
+		if (pci_is_bridge(b) && b->secondary && b->domain == f->domain &&
+		    b->secondary == f->bus)
 			bridge = b;
 	f->under = bridge;
 	if (bridge && !bridge->secondary)
@@ -313,7 +314,7 @@ int sriov_line(struct line *l)
 
 	if (!f)
 		return host_complain("there is no function '%s'", address ? address : "");
-	*s = (struct sriov){ .offset = 1, .stride = 1, .autoprobe = true };
+	*s = (struct sriov){ .total = ~0U, .offset = 1, .stride = 1, .autoprobe = true };
 	s->vf_device = dev ? (unsigned)strtoul(dev, NULL, 16) : f->device;
 	s->vf_class = class ? (unsigned)strtoul(class, NULL, 16) : f->class;
 	s->vf_sub_vendor = f->sub_vendor;
@@ -329,7 +330,7 @@ int sriov_line(struct line *l)
 	s->no_mmio = line_flag(l, "no-mmio");
 	s->vf_driver = driver ? driver_declare(driver) : NULL;
 	f->sriov = s;
-	if (!r && (!s->total || s->initial > s->total))
+	if (!r && (s->total > 256 || s->initial > s->total))
 		return host_complain("sriov wants total=, and num= no larger");
 	return r;
 }

@@ -127,6 +127,7 @@ static void make(struct process *p)
 	node_link(p->dir, "exe", p->exe);
 	node_dir(p->dir, "fd");
 	node_dir(p->dir, "fdinfo");
+	node_text(node_dir(node_dir(p->dir, "task"), pid), "comm", 0644, "%s\n", p->comm);
 	for (struct file *f = p->files; f; f = f->next)
 		link_file(p, f);
 }
