@@ -71,8 +71,7 @@ struct journal_task {
 };
 
 /*
- * Those found by journal_open(), in the order in which they began; a list of struct journal_task.
- * Valid until journal_forget_found(), which frees them: call it when recovery has taken them over.
+ * Those found by journal_open(), in no order; a list of struct journal_task. Valid until journal_forget_found(), which frees them: call it when recovery has taken them over.
  */
 const struct list *journal_found(struct journal *journal);
 void journal_forget_found(struct journal *journal);

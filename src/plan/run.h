@@ -18,22 +18,24 @@
 #include "plan/journal.h"
 #include "plan/plan.h"
 
-/* What the engine gives to all runs; immutable. */
+/* What the engine gives to all runs; immutable but for `halt`. */
 struct run_world {
 	void *services;
 	struct journal *journal;
 	int (*live_children)(void *services, struct arena *arena, struct list *children,
 			     struct error *err);
+	unsigned helper_ms;	/* how long a helper that does not answer is waited for */
+	atomic_bool halt;	/* the engine stops: begin no further step */
 };
 
-/* What a run tells while it runs; all may be NULL. */
+/* What a run tells while it runs; each may be NULL. */
 struct run_hooks {
 	void *data;
-	/* Step n (from 0) begins, or is being undone; text is in the plan's arena. */
+	/* Step n (from 0) begins, or is being undone. */
 	void (*step)(void *data, size_t n, bool back, const char *text);
 	/* This thread is about to call into a kind, which should be back by `until` (monotonic ms). */
 	void (*enter)(void *data, uint64_t until);
-	/* It came back. True: so late that the engine had given it up. */
+	/* It came back. True: so late that the task was given up meanwhile. */
 	bool (*leave)(void *data);
 };
 
@@ -43,41 +45,44 @@ enum run_verdict {
 	RUN_FAILED,
 	RUN_CANCELLED,
 	RUN_ROLLED_BACK,
-	RUN_STUCK,		/* not over: run_look_again(), then run_continue(), when there is news */
+	RUN_STUCK,		/* not over: run_look_again() and run_continue() when there is news */
 };
 
 enum run_way { RUN_FORWARD, RUN_BACK, RUN_UNCLEAR };
 
 struct run {
-	const struct run_world *world;
+	struct run_world *world;
 	struct run_hooks hooks;
 	struct plan *plan;		/* owned */
 	char task[ID_TEXT];
 	char *requested_by;		/* owned; NULL: not told */
-	enum step_status *status;	/* one per step; owned */
-	atomic_bool cancel;
+	atomic_bool cancel;		/* set by others */
+	atomic_bool final;		/* read by others: it cannot be cancelled any more */
+	uint64_t wake;			/* after RUN_WAIT: monotonic ms */
+	bool changed;			/* it began to change the world */
+	struct error error;		/* the cause; code ERROR_NONE: none so far */
 
 	/* Private to run.c and recover.c. */
+	enum step_status *status;	/* one per step; owned */
 	enum run_way way;
-	size_t at;			/* the step it is in */
+	size_t at;			/* the step it is in; going back, one more than that */
 	bool begun;			/* the journal knows it */
-	bool proving;			/* apply or undo of `at` is over, its proof is not there yet */
+	bool proving;			/* apply or undo is over, its proof is not there yet */
 	bool passed;			/* a point of no return is behind it */
-	bool careful;			/* what it did is known from the journal only: look first */
+	bool careful;			/* what it did is not known for certain: look first */
 	bool dead_kernel;		/* an earlier boot: kernel steps are neither done nor undone */
 	bool undone_any;
+	unsigned unclear;		/* how often it had to ask what happened */
 	uint64_t step_until;		/* deadline of the step, monotonic ms */
 	uint64_t helper_until;		/* when it gives up on a helper that does not answer; 0: not asked */
 	unsigned poll_ms;
-	uint64_t wake;			/* after RUN_WAIT: monotonic ms */
-	struct error error;		/* the cause; code ERROR_NONE: none so far */
 };
 
 /* A run of a plan (owned from here). Never NULL. */
-struct run *run_new(const struct run_world *world, const struct run_hooks *hooks, const char *task,
+struct run *run_new(struct run_world *world, const struct run_hooks *hooks, const char *task,
 		    const char *requested_by, struct plan *plan);
 /* A run of what the journal found. NULL with an error when a kind is not known any more. */
-struct run *run_restore(const struct run_world *world, const struct run_hooks *hooks,
+struct run *run_restore(struct run_world *world, const struct run_hooks *hooks,
 			const struct step_table *tables, size_t n_tables,
 			const struct journal_task *found, struct error *err);
 void run_free(struct run *run);
@@ -88,7 +93,11 @@ DEFINE_CLEANUP(struct run *, run_free)
  * task. run->error says why it did not succeed.
  */
 enum run_verdict run_continue(struct run *run);
-/* After RUN_STUCK, or after it was given up: what happened is to be found out anew. */
+/* After RUN_STUCK, and after leave() said that it was given up: find out anew what happened. */
 void run_look_again(struct run *run);
-/* It can still be cancelled. */
-bool run_may_cancel(const struct run *run);
+
+/* Does the world show step n applied? As step_kind.holds; 2 when it was given up meanwhile. */
+int run_holds(struct run *run, size_t n);
+/* The step is neither done nor to be done: it died with an earlier boot. */
+bool run_dead(const struct run *run, size_t n);
+struct plan_step *run_step(const struct run *run, size_t n);

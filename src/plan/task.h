@@ -71,6 +71,8 @@ struct engine_config {
 	 */
 	int (*live_children)(void *services, struct arena *arena, struct list *children,
 			     struct error *err);
+	/* How long to wait for a helper that cannot be asked before the task is stuck; 0: 15 s. */
+	unsigned helper_ms;
 	/*
 	 * A task that changed something is over: make news of what these locks (strings) name, so that
 	 * result() and whoever asks next sees it. Runs in the task's thread, which may wait here. May
@@ -88,7 +90,7 @@ struct engine_config {
  */
 struct engine *engine_start(const struct engine_config *config, struct error *err);
 /*
- * Take no more requests, let each running task come to the end of its step, for at most ms; what is
+ * To be called when nobody else calls any more. Take no more requests, let each running task come to the end of its step, for at most ms; what is
  * unfinished then stays in the journal for the next start. Every waiter is called. Frees the engine
  * when every thread is back; if not, the engine is left as it is and -1 returned: end the process.
  */

@@ -29,6 +29,7 @@ enum {
 	STORE_HISTORY = 4096,		/* changes kept for watchers that come late */
 	STORE_WATCHES = 64,
 	STORE_DEADLINE_MS = 5000,
+	STORE_NOW = -1,
 };
 
 struct store_row {
@@ -80,7 +81,10 @@ struct store_engine {
 	 * store after it. A transaction that changes nothing makes no revision. */
 	int (*txn)(struct store *store, const struct store_txn *txn, int64_t *revision,
 		   struct error *err);
-	/* Tell every change under prefix after `from` (0: from now on). An id > 0, or -1. */
+	/*
+	 * Tell every change under prefix after revision `from` (as a list said it; STORE_NOW: from now
+	 * on). Waits for as long as it takes. An id > 0, or -1.
+	 */
 	int (*watch)(struct store *store, const char *prefix, int64_t from, store_watcher *watcher,
 		     void *data, struct error *err);
 	/* When it returns, the watcher is not called any more. Not from a watcher. */
