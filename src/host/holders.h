@@ -15,7 +15,7 @@ struct holder {
 	const char *name;		/* comm of the process, or the kernel user's name */
 	const char *node;		/* "/dev/dri/card0"; NULL for the kernel */
 	const char *since;		/* RFC 3339 start of the process; NULL unknown */
-	const char *unit;		/* innermost systemd unit of its cgroup; NULL unknown */
+	const char *unit;		/* unit of the system's systemd that it is in; NULL: none, unknown */
 	struct pci_address address;	/* function that it holds */
 };
 
@@ -24,7 +24,7 @@ struct holder {
  * node, one record for each of these. Returns their number; or -1 with an error when /proc cannot
  * be read as needed (then nothing is known: never "none"). Processes that end meanwhile are left
  * out. What /dev/nvidiaN, nvidia-modeset and nvidia-uvm hold is every card on driver nvidia: which
- * one it is, only the driver could say (kernel-vendor: usage counts are per card, uvm's are not).
+ * one it is, only the driver could say, and nvidia-uvm holds them all.
  */
 int holders_find(const struct host_root *root, const struct list *functions, struct arena *arena,
 		 struct list *holders, struct error *err);

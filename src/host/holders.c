@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Holders of cards. See holders.h. First the device nodes of the functions are collected from
+ * /sys/class, then one pass over /proc compares every open path with them.
+ */
+#include "host/holders.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/fdpath.h"
+#include "host/processes.h"
+#include "host/sysfs.h"
+
+enum {
+	NODE_TEXT = 256,
+	HOLDERS_MAX = 16384,
+};
+
+/* Classes whose entries are device nodes: entry <name> of the class is /dev/<prefix><name>. */
+static const struct {
+	const char *class, *prefix;
+} node_classes[] = {
+	{ "accel", "accel/" },
+	{ "drm", "dri/" },
+	{ "drm_dp_aux_dev", "" },
+	{ "graphics", "" },		/* fb0 */
+	{ "i2c-dev", "" },		/* removing an adapter waits for who has it open */
+	{ "sound", "snd/" },
+	{ "vfio-dev", "vfio/devices/" },
+};
+
+struct node {
+	const char *name;	/* behind "/dev/" */
+	const struct function *f;
+};
+
+struct search {
+	const struct host_root *root;
+	const struct list *functions;
+	struct arena *arena;
+	struct list *holders;
+	struct list nodes;	/* struct node */
+	bool too_many;
+};
+
+static const struct function *find_function(const struct list *functions,
+					    struct pci_address address)
+{
+	for (LIST_EACH(struct function *, f, functions))
+		if (pci_address_equal((*f)->address, address))
+			return *f;
+	return NULL;
+}
+
+static int collect_nodes(struct search *search, struct error *err)
+{
+	struct list names;
+	char path[SYSFS_PATH];
+	struct pci_address address;
+	const struct function *f;
+	int r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(node_classes); i++) {
+		snprintf(path, sizeof(path), "sys/class/%s", node_classes[i].class);
+		r = fdpath_list(search->root->fd, path, search->arena, &names);
+		if (r == -ENOENT || r == -ENOTDIR)
+			continue;
+		if (r < 0)
+			return error_errno(err, ERROR_SYSTEM, -r, "/%s cannot be read", path);
+		for (LIST_EACH(const char *, name, &names)) {
+			if (sysfs_class_path(search->root->fd, node_classes[i].class, *name, path) ||
+			    !sysfs_last_address(path, &address))
+				continue;
+			f = find_function(search->functions, address);
+			if (f)
+				*list_add(search->arena, &search->nodes, struct node) = (struct node){
+					arena_printf(search->arena, "%s%s", node_classes[i].prefix,
+						     *name), f };
+		}
+	}
+	return 0;
+}
+
+/* Once for each function, process and node: the records of one process (pid 0: the kernel) follow
+ * each other. `node` is the kernel user's name for pid 0. */
+static void add(struct search *search, const struct function *f, int64_t pid, const char *node)
+{
+	const struct holder *known = search->holders->items;
+
+	for (size_t i = search->holders->n; i-- > 0 && known[i].pid == pid;)
+		if (pci_address_equal(known[i].address, f->address) &&
+		    !strcmp(known[i].node ?: known[i].name, node))
+			return;
+	if (search->holders->n >= HOLDERS_MAX) {
+		search->too_many = true;
+		return;
+	}
+	*list_add(search->arena, search->holders, struct holder) = (struct holder){
+		.kind = pid ? "process" : "kernel",
+		.pid = pid,
+		.name = pid ? NULL : node,
+		.node = pid ? arena_strdup(search->arena, node) : NULL,
+		.address = f->address,
+	};
+}
+
+static void add_named(struct search *search, int64_t pid, const char *node)
+{
+	char path[NODE_TEXT + 8];
+
+	snprintf(path, sizeof(path), "/dev/%s", node);
+	for (LIST_EACH(struct node, known, &search->nodes))
+		if (!strcmp(known->name, node))
+			add(search, known->f, pid, path);
+}
+
+/* vfio/<group>, vfio/noiommu-<group>: whoever has the group has all that is in it. */
+static void add_group(struct search *search, int64_t pid, const char *node)
+{
+	static const char noiommu[] = "noiommu-";
+	const char *digits = node + strlen("vfio/");
+	bool none = !strncmp(digits, noiommu, strlen(noiommu));
+	char path[NODE_TEXT + 8], *end;
+	long number;
+
+	digits += none ? strlen(noiommu) : 0;
+	if (!isdigit((unsigned char)*digits))
+		return;
+	number = strtol(digits, &end, 10);
+	if (*end)
+		return;
+	snprintf(path, sizeof(path), "/dev/%s", node);
+	for (LIST_EACH(struct function *, f, search->functions))
+		if ((*f)->group == number && (*f)->group_is_noiommu == none && !(*f)->bridge)
+			add(search, *f, pid, path);
+}
+
+/* nvidia0, nvidia-modeset, nvidia-uvm, nvidiactl: every card of that driver; its VFs have none. */
+static void add_nvidia(struct search *search, int64_t pid, const char *node)
+{
+	static const char *const names[] = { "ctl", "-modeset", "-uvm", "-uvm-tools" };
+	const char *rest = node + strlen("nvidia");
+	bool known = *rest && !rest[strspn(rest, "0123456789")];
+	char path[NODE_TEXT + 8];
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		known |= !strcmp(rest, names[i]);
+	if (!known)
+		return;
+	snprintf(path, sizeof(path), "/dev/%s", node);
+	for (LIST_EACH(struct function *, f, search->functions))
+		if ((*f)->driver && !strcmp((*f)->driver, "nvidia") && !(*f)->physfn)
+			add(search, *f, pid, path);
+}
+
+/* A BAR opened or mapped through sysfs: /sys/devices/…/0000:01:00.0/resource0, resource0_wc. */
+static void add_bar(struct search *search, int64_t pid, const char *path)
+{
+	static const char name[] = "/resource";
+	const char *last = strrchr(path, '/');
+	struct pci_address address;
+	const struct function *f;
+	char short_path[NODE_TEXT];
+
+	if (strncmp(last, name, strlen(name)) || !isdigit((unsigned char)last[strlen(name)]) ||
+	    !sysfs_last_address(path, &address))
+		return;
+	f = find_function(search->functions, address);
+	if (!f)
+		return;
+	snprintf(short_path, sizeof(short_path), "/sys/bus/pci/devices/%s%s", f->text, last);
+	add(search, f, pid, short_path);
+}
+
+static void on_path(void *data, int64_t pid, const char *path)
+{
+	struct search *search = data;
+	char node[NODE_TEXT];
+
+	if (!strncmp(path, "/sys/", 5))
+		add_bar(search, pid, path);
+	if (!processes_dev_node(path, node, sizeof(node)))
+		return;
+	if (!strncmp(node, "nvidia", 6))
+		add_nvidia(search, pid, node);
+	else if (!strncmp(node, "vfio/", 5) && strncmp(node, "vfio/devices/", 13))
+		add_group(search, pid, node);
+	else
+		add_named(search, pid, node);
+}
+
+/* Say who the processes are; those that ended since are no holders any more. */
+static void describe(struct search *search)
+{
+	struct holder *holders = search->holders->items;
+	struct process_info info = { 0 };
+	int64_t described = 0;
+	bool alive = false;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < search->holders->n; i++) {
+		if (holders[i].pid != described)
+			alive = processes_describe(search->root, holders[i].pid, search->arena,
+						   &info);
+		described = holders[i].pid;
+		if (!alive)
+			continue;
+		holders[kept] = holders[i];
+		holders[kept].name = info.name;
+		holders[kept].since = info.since;
+		holders[kept++].unit = info.unit;
+	}
+	search->holders->n = kept;
+}
+
+/* True when a vtconsole of framebuffers is bound: then fbcon draws on one. */
+static bool fbcon_bound(const struct search *search)
+{
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	char path[SYSFS_PATH], text[NODE_TEXT];
+	struct list names;
+
+	if (fdpath_list(search->root->fd, "sys/class/vtconsole", arena, &names) < 0)
+		return false;
+	for (LIST_EACH(const char *, name, &names)) {
+		snprintf(path, sizeof(path), "sys/class/vtconsole/%s/name", *name);
+		if (fdpath_read(search->root->fd, path, text, sizeof(text)) < 0 ||
+		    !strstr(text, "frame buffer"))
+			continue;
+		snprintf(path, sizeof(path), "sys/class/vtconsole/%s/bind", *name);
+		if (fdpath_read(search->root->fd, path, text, sizeof(text)) > 0 && text[0] == '1')
+			return true;
+	}
+	return false;
+}
+
+/*
+ * fbcon draws on fb0, or on the framebuffer of the firmware's display when there is one
+ * (drivers/video/fbdev/core/fbcon.c, fbcon_select_primary): others it leaves alone.
+ */
+static void add_fbcon(struct search *search)
+{
+	const struct node *nodes = search->nodes.items;
+
+	if (!fbcon_bound(search))
+		return;
+	for (size_t i = 0; i < search->nodes.n; i++)
+		if (!strcmp(nodes[i].name, "fb0") ||
+		    (!strncmp(nodes[i].name, "fb", 2) && nodes[i].f->boot_vga == 1))
+			add(search, nodes[i].f, 0, "fbcon");
+}
+
+/* With modeset=1 nvidia-drm keeps each card that it made a DRM device for in use. */
+static int add_nvidia_drm(struct search *search, struct error *err)
+{
+	static const char parameter[] = "sys/module/nvidia_drm/parameters/modeset";
+	char text[NODE_TEXT];
+	ssize_t n;
+
+	if (fdpath_exists(search->root->fd, "sys/module/nvidia_drm") == 0)
+		return 0;
+	n = fdpath_read(search->root->fd, parameter, text, sizeof(text));
+	if (n < 0) {
+		error_errno(err, ERROR_SYSTEM, (int)-n,
+			    "whether nvidia-drm holds its cards cannot be told: /%s", parameter);
+		return error_hint(err, "only root can read it");
+	}
+	if (text[0] != 'Y' && text[0] != '1')
+		return 0;
+	for (LIST_EACH(struct node, node, &search->nodes))
+		if (!strncmp(node->name, "dri/card", 8) && !strchr(node->name, '-') &&
+		    node->f->driver && !strcmp(node->f->driver, "nvidia"))
+			add(search, node->f, 0, "nvidia-drm");
+	return 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct holder *x = a, *y = b;
+	int order = pci_address_compare(x->address, y->address);
+
+	if (!order)
+		order = (x->pid > y->pid) - (x->pid < y->pid);
+	if (!order)
+		order = strcmp(x->node ?: x->name, y->node ?: y->name);
+	return order;
+}
+
+int holders_find(const struct host_root *root, const struct list *functions, struct arena *arena,
+		 struct list *holders, struct error *err)
+{
+	struct list found = { 0 };
+	struct search search = { root, functions, arena, &found, { 0 } };
+	struct processes_visit visit = { .maps = true, .path = on_path, .data = &search };
+
+	if (collect_nodes(&search, err) || processes_visit(root, &visit, err))
+		return -1;
+	if (search.too_many)
+		return error_set(err, ERROR_SYSTEM, "more than %d open files hold these cards",
+				 HOLDERS_MAX);
+	describe(&search);
+	add_fbcon(&search);
+	if (add_nvidia_drm(&search, err))
+		return -1;
+	if (found.n)
+		qsort(found.items, found.n, sizeof(struct holder), compare);
+	*holders = found;
+	return (int)found.n;
+}
+
+bool holder_lets_go(const struct holder *holder)
+{
+	if (!holder->node)
+		return !strcmp(holder->name, "fbcon");
+	return !strcmp(holder->node, "/dev/nvidiactl");
+}

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The pass over /proc. See processes.h; formats: Documentation/filesystems/proc.rst.
+ *
+ * The files of a process are those of its main thread. When that one has ended and others live on,
+ * its directory is empty, and the threads are asked.
+ */
+#include "host/processes.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/fdpath.h"
+#include "base/id.h"
+
+enum {
+	PATH_TEXT = PATH_MAX,
+	PROC_PATH = 96,
+	MAPS_BYTES = 16 * 1024,		/* longer than any line */
+	STAT_TEXT = 1024,
+	STAT_START_TIME = 22,		/* fields of /proc/<pid>/stat are counted from 1 */
+	STAT_AFTER_COMM = 3,
+	CGROUP_TEXT = 8192,
+	HOST_STAT_TEXT = 1024 * 1024,	/* /proc/stat has a number for each interrupt */
+};
+
+/* What it means that something of a process could not be read. */
+static bool is_gone(int r)
+{
+	return r == -ENOENT || r == -ESRCH || r == -ENOTDIR;
+}
+
+static int64_t pid_of(const char *name)
+{
+	char *end;
+	long long pid;
+
+	if (name[0] < '1' || name[0] > '9')
+		return 0;
+	errno = 0;
+	pid = strtoll(name, &end, 10);
+	return errno || *end ? 0 : pid;
+}
+
+/* Number of links visited, or -errno. */
+static int visit_links(const struct host_root *root, const char *where, int64_t pid,
+		       const struct processes_visit *visit)
+{
+	CLEAN_DIR DIR *dir = fdpath_opendir(root->fd, where);
+	const struct dirent *entry;
+	char target[PATH_TEXT];
+	ssize_t n;
+	int links = 0;
+
+	if (!dir)
+		return -errno;
+	for (errno = 0; (entry = readdir(dir)); errno = 0) {
+		if (entry->d_name[0] == '.')
+			continue;
+		n = fdpath_entry_link(dirfd(dir), entry->d_name, target, sizeof(target));
+		if (n > 0) {
+			visit->path(visit->data, pid, target);
+			links++;
+		} else if (n < 0 && !is_gone((int)n) && n != -EINVAL && n != -ENAMETOOLONG) {
+			return (int)n;
+		}
+	}
+	return errno ? -errno : links;
+}
+
+/* The complete lines in buf; the bytes left over. */
+static size_t visit_map_lines(char *buf, size_t n, char last[static PATH_TEXT], int64_t pid,
+			      const struct processes_visit *visit)
+{
+	char *line = buf, *end, *path;
+
+	for (; (end = memchr(line, '\n', n - (size_t)(line - buf))); line = end + 1) {
+		*end = '\0';
+		path = strchr(line, '/');
+		/* a library has several lines in a row */
+		if (!path || strlen(path) >= PATH_TEXT || !strcmp(path, last))
+			continue;
+		memcpy(last, path, strlen(path) + 1);
+		visit->path(visit->data, pid, path);
+	}
+	n -= (size_t)(line - buf);
+	memmove(buf, line, n);
+	return n;
+}
+
+static int visit_maps(const struct host_root *root, const char *where, int64_t pid,
+		      const struct processes_visit *visit)
+{
+	CLEAN_FD int fd = fdpath_open(root->fd, where, O_RDONLY);
+	char buf[MAPS_BYTES], last[PATH_TEXT] = "";
+	size_t kept = 0;
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	for (;;) {
+		n = read(fd, buf + kept, sizeof(buf) - kept);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : 0;
+		kept = visit_map_lines(buf, kept + (size_t)n, last, pid, visit);
+		if (kept == sizeof(buf))
+			kept = 0;	/* no line of the kernel's */
+	}
+}
+
+/* `of` is "<pid>" or "<pid>/task/<tid>". Number of open files, or -errno. */
+static int visit_one(const struct host_root *root, const char *of, int64_t pid,
+		     const struct processes_visit *visit)
+{
+	char where[PROC_PATH];
+	int links, r;
+
+	snprintf(where, sizeof(where), "proc/%s/fd", of);
+	links = visit_links(root, where, pid, visit);
+	if (links < 0 && !is_gone(links))
+		return links;
+	if (visit->maps) {
+		snprintf(where, sizeof(where), "proc/%s/maps", of);
+		r = visit_maps(root, where, pid, visit);
+		if (r < 0 && !is_gone(r))
+			return r;
+	}
+	return links;
+}
+
+static int visit_threads(const struct host_root *root, int64_t pid,
+			 const struct processes_visit *visit)
+{
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	char where[PROC_PATH];
+	struct list tids;
+	int r;
+
+	snprintf(where, sizeof(where), "proc/%lld/task", (long long)pid);
+	r = fdpath_list(root->fd, where, arena, &tids);
+	if (r < 0)
+		return is_gone(r) ? 0 : r;
+	for (LIST_EACH(const char *, tid, &tids)) {
+		if (!pid_of(*tid) || pid_of(*tid) == pid)
+			continue;
+		snprintf(where, sizeof(where), "%lld/task/%s", (long long)pid, *tid);
+		r = visit_one(root, where, pid, visit);
+		if (r < 0 && !is_gone(r))
+			return r;
+	}
+	return 0;
+}
+
+static int visit_process(const struct host_root *root, int64_t pid,
+			 const struct processes_visit *visit)
+{
+	char of[PROC_PATH];
+	int links;
+
+	snprintf(of, sizeof(of), "%lld", (long long)pid);
+	links = visit_one(root, of, pid, visit);
+	if (links > 0)
+		return 0;
+	if (links < 0 && !is_gone(links))
+		return links;
+	return visit_threads(root, pid, visit);
+}
+
+static int refuse(const struct host_root *root, int64_t pid, int r, struct error *err)
+{
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	struct process_info info = { .name = "?" };
+
+	processes_describe(root, pid, arena, &info);
+	error_errno(err, ERROR_SYSTEM, -r, "what process %lld (%s) has open cannot be seen",
+		    (long long)pid, info.name);
+	return error_hint(err, "only root sees the open files of all processes");
+}
+
+int processes_visit(const struct host_root *root, const struct processes_visit *visit,
+		    struct error *err)
+{
+	CLEAN_DIR DIR *proc = fdpath_opendir(root->fd, "proc");
+	const struct dirent *entry;
+	bool init = false;
+	int64_t pid;
+	int r;
+
+	if (!proc)
+		return error_errno(err, ERROR_SYSTEM, errno, "/proc cannot be read");
+	for (errno = 0; (entry = readdir(proc)); errno = 0) {
+		pid = pid_of(entry->d_name);
+		if (!pid)
+			continue;
+		init |= pid == 1;
+		r = visit_process(root, pid, visit);
+		if (r < 0)
+			return refuse(root, pid, r, err);
+	}
+	if (errno)
+		return error_errno(err, ERROR_SYSTEM, errno, "/proc cannot be read");
+	/* hidepid= hides others' processes altogether, the first among them */
+	if (root->real && !init) {
+		error_set(err, ERROR_SYSTEM, "/proc does not show all processes");
+		return error_hint(err, "/proc is mounted with hidepid; only root sees all then");
+	}
+	return 0;
+}
+
+/* From clock ticks after boot. */
+static const char *start_time(const struct host_root *root, unsigned long long ticks,
+			      struct arena *arena)
+{
+	CLEANUP(arena_freep) struct arena *scratch = arena_new();
+	const char *text, *line;
+	unsigned long long btime;
+	char buf[TIME_TEXT];
+	time_t when;
+	struct tm tm;
+
+	if (fdpath_read_all(root->fd, "proc/stat", HOST_STAT_TEXT, scratch, &text) < 0)
+		return NULL;
+	line = strncmp(text, "btime ", 6) ? strstr(text, "\nbtime ") : text;
+	if (!line || sscanf(line, " btime %llu", &btime) != 1)
+		return NULL;
+	when = (time_t)(btime + ticks / (unsigned long long)sysconf(_SC_CLK_TCK));
+	if (!gmtime_r(&when, &tm) || !strftime(buf, sizeof(buf), "%Y-%m-%dT%H:%M:%SZ", &tm))
+		return NULL;
+	return arena_strdup(arena, buf);
+}
+
+static bool is_unit(const char *part, size_t n)
+{
+	static const char *const endings[] = { ".service", ".scope", ".socket", ".mount", ".swap" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(endings); i++) {
+		size_t len = strlen(endings[i]);
+
+		if (n > len && !memcmp(part + n - len, endings[i], len))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The last part of a cgroup's path that is a unit; below it are the unit's own groups. Below
+ * user@1000.service they are units of that user's manager: none that systemctl would stop.
+ */
+static const char *unit_of_path(const char *path, struct arena *arena)
+{
+	const char *unit = NULL;
+	size_t n, len = 0;
+
+	for (; *path && *path != '\n'; path += n + (path[n] == '/')) {
+		n = strcspn(path, "/\n");
+		if (!strncmp(path, "user@", 5) && is_unit(path, n))
+			return NULL;
+		if (is_unit(path, n)) {
+			unit = path;
+			len = n;
+		}
+	}
+	return unit ? arena_strndup(arena, unit, len) : NULL;
+}
+
+/* cgroup v2's line is "0::/path"; beside v1 hierarchies systemd has one of its own. */
+static const char *unit_of(const struct host_root *root, int64_t pid, struct arena *arena)
+{
+	char where[PROC_PATH], text[CGROUP_TEXT];
+	const char *line = text, *path, *unit;
+
+	snprintf(where, sizeof(where), "proc/%lld/cgroup", (long long)pid);
+	if (fdpath_read(root->fd, where, text, sizeof(text)) < 0)
+		return NULL;
+	for (; *line; line = strchrnul(line, '\n'), line += *line == '\n') {
+		path = strchr(line, ':');
+		if (!path || (strncmp(line, "0::", 3) && strncmp(path, ":name=systemd:", 14)))
+			continue;
+		unit = unit_of_path(path + 1, arena);
+		if (unit)
+			return unit;
+	}
+	return NULL;
+}
+
+/* Field `number` (from 3 on) of a stat line; comm may hold blanks and parentheses. */
+static bool stat_field(const char *text, int number, unsigned long long *ret)
+{
+	const char *at = strrchr(text, ')');
+
+	if (!at)
+		return false;
+	for (int i = STAT_AFTER_COMM; i <= number; i++) {
+		at = strchr(at + 1, ' ');
+		if (!at)
+			return false;
+	}
+	return sscanf(at, " %llu", ret) == 1;
+}
+
+static const char *comm_of(const char *stat, struct arena *arena)
+{
+	const char *open = strchr(stat, '('), *close = strrchr(stat, ')');
+
+	if (!open || !close || close <= open)
+		return NULL;
+	return arena_strndup(arena, open + 1, (size_t)(close - open - 1));
+}
+
+bool processes_describe(const struct host_root *root, int64_t pid, struct arena *arena,
+			struct process_info *ret)
+{
+	char where[PROC_PATH], text[STAT_TEXT];
+	struct process_info info = { 0 };
+	unsigned long long ticks;
+
+	snprintf(where, sizeof(where), "proc/%lld", (long long)pid);
+	if (fdpath_exists(root->fd, where) == 0)
+		return false;
+	snprintf(where, sizeof(where), "proc/%lld/stat", (long long)pid);
+	if (fdpath_read(root->fd, where, text, sizeof(text)) < 0)
+		text[0] = '\0';
+	info.name = comm_of(text, arena) ?: "?";
+	if (stat_field(text, STAT_START_TIME, &ticks))
+		info.since = start_time(root, ticks, arena);
+	info.unit = unit_of(root, pid, arena);
+	*ret = info;
+	return true;
+}
+
+bool processes_name(const struct host_root *root, int64_t pid, char *buf, size_t size)
+{
+	char where[PROC_PATH];
+
+	snprintf(where, sizeof(where), "proc/%lld/comm", (long long)pid);
+	return fdpath_read(root->fd, where, buf, size) > 0;
+}
+
+bool processes_dev_node(const char *path, char *buf, size_t size)
+{
+	static const char deleted[] = " (deleted)";
+	const char *node = NULL;
+	size_t n;
+
+	for (const char *at = path; (at = strstr(at, "/dev/")); at++)
+		node = at + strlen("/dev/");
+	if (!node || path[0] != '/')
+		return false;
+	n = strlen(node);
+	if (n >= strlen(deleted) && !strcmp(node + n - strlen(deleted), deleted))
+		n -= strlen(deleted);
+	if (!n || n >= size)
+		return false;
+	memcpy(buf, node, n);
+	buf[n] = '\0';
+	return true;
+}
