@@ -19,10 +19,10 @@ enum output_form { OUTPUT_TABLE, OUTPUT_JSON };
 
 /* Filled by the flags tables in commands.c. */
 struct options {
-	const char *socket;	/* NULL: the default one */
-	const char *host_root;	/* NULL: ask the daemon */
-	int output;		/* enum output_form */
-	int64_t timeout_s;	/* how long an answer may take */
+	const char *socket;    /* NULL: the default one */
+	const char *host_root; /* NULL: ask the daemon */
+	int output;	       /* enum output_form */
+	int64_t timeout_s;     /* how long an answer may take */
 	bool help;
 	bool version;
 	const char *generate;
@@ -32,7 +32,7 @@ struct terminal {
 	bool tty;
 	bool colors;
 	bool utf8;
-	int width;		/* columns; 0: as wide as it gets */
+	int width; /* columns; 0: as wide as it gets */
 };
 
 struct client;
@@ -43,14 +43,14 @@ struct cli {
 	struct terminal out;
 	struct arena *arena;
 	const struct command *command;
-	bool noted;		/* that we read the host ourselves was said */
-	bool printed;		/* something stands on stdout already */
-	struct client *client;	/* made when first asked */
-	struct local *local;	/* the host as this program read it itself; made when first asked */
+	bool noted;	       /* that we read the host ourselves was said */
+	bool printed;	       /* something stands on stdout already */
+	struct client *client; /* made when first asked */
+	struct local *local;   /* the host as this program read it itself; made when first asked */
 };
 
 /* Why a command failed: an error of our own, or what the daemon said. */
 struct failure {
 	struct error error;
-	json_t *problem;	/* an object of application/problem+json, or NULL */
+	json_t *problem; /* an object of application/problem+json, or NULL */
 };

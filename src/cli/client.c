@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See client.h. */
+/*
+ * See client.h. libcurl is opened when the first call is made: it and the 28 libraries behind it
+ * take longer to load than this program needs for reading a host, which does not need them.
+ */
 #include "cli/client.h"
 
 #include <curl/curl.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -12,7 +16,18 @@
 
 enum { CONNECT_MS = 5000, BODY_MAX = 16 * 1024 * 1024 };
 
+struct curl_calls {
+	__typeof__(curl_global_init) *global_init;
+	__typeof__(curl_easy_init) *init;
+	__typeof__(curl_easy_setopt) *set;
+	__typeof__(curl_easy_perform) *perform;
+	__typeof__(curl_easy_getinfo) *get;
+	__typeof__(curl_easy_cleanup) *cleanup;
+	__typeof__(curl_easy_strerror) *strerror;
+};
+
 struct client {
+	struct curl_calls call;
 	CURL *curl;
 	const char *path;
 	int64_t timeout_s;
@@ -26,18 +41,36 @@ void answer_finish(struct answer *answer)
 	*answer = (struct answer){ 0 };
 }
 
+/* Never closed: what libcurl registered for the end of the program stays valid. */
+static bool curl_open(struct curl_calls *calls)
+{
+	void *library = dlopen("libcurl-gnutls.so.4", RTLD_NOW);
+
+	if (!library)
+		return false;
+	*(void **)&calls->global_init = dlsym(library, "curl_global_init");
+	*(void **)&calls->init = dlsym(library, "curl_easy_init");
+	*(void **)&calls->set = dlsym(library, "curl_easy_setopt");
+	*(void **)&calls->perform = dlsym(library, "curl_easy_perform");
+	*(void **)&calls->get = dlsym(library, "curl_easy_getinfo");
+	*(void **)&calls->cleanup = dlsym(library, "curl_easy_cleanup");
+	*(void **)&calls->strerror = dlsym(library, "curl_easy_strerror");
+	return calls->global_init && calls->init && calls->set && calls->perform && calls->get &&
+	       calls->cleanup && calls->strerror;
+}
+
 /* Proxies of the environment, redirects and other protocols have no business here. */
 static bool set_up(struct client *client)
 {
+	const struct curl_calls *c = &client->call;
 	CURL *curl = client->curl;
 
-	return !curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, client->path) &&
-	       !curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http") &&
-	       !curl_easy_setopt(curl, CURLOPT_PROXY, "") &&
-	       !curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) &&
-	       !curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS) &&
-	       !curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, client->why) &&
-	       !curl_easy_setopt(curl, CURLOPT_USERAGENT, "horcrux/" HORCRUX_VERSION);
+	return !c->set(curl, CURLOPT_UNIX_SOCKET_PATH, client->path) &&
+	       !c->set(curl, CURLOPT_PROTOCOLS_STR, "http") && !c->set(curl, CURLOPT_PROXY, "") &&
+	       !c->set(curl, CURLOPT_NOSIGNAL, 1L) &&
+	       !c->set(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS) &&
+	       !c->set(curl, CURLOPT_ERRORBUFFER, client->why) &&
+	       !c->set(curl, CURLOPT_USERAGENT, "horcrux/" HORCRUX_VERSION);
 }
 
 struct client *client_new(const char *path, int64_t timeout_s, struct error *err)
@@ -48,12 +81,13 @@ struct client *client_new(const char *path, int64_t timeout_s, struct error *err
 		abort();
 	client->path = path;
 	client->timeout_s = timeout_s;
-	if (!curl_global_init(CURL_GLOBAL_NOTHING))
-		client->curl = curl_easy_init();
+	if (curl_open(&client->call) && !client->call.global_init(CURL_GLOBAL_NOTHING))
+		client->curl = client->call.init();
 	if (client->curl && set_up(client))
 		return client;
 	client_free(client);
 	error_set(err, ERROR_INTERNAL, "libcurl cannot be used");
+	error_hint(err, "install it: apt install libcurl3-gnutls");
 	return NULL;
 }
 
@@ -62,7 +96,7 @@ void client_free(struct client *client)
 	if (!client)
 		return;
 	if (client->curl)
-		curl_easy_cleanup(client->curl);
+		client->call.cleanup(client->curl);
 	free(client);
 }
 
@@ -72,7 +106,7 @@ bool client_reachable(const char *path, const char **why)
 	CLEAN_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0 || strlen(path) >= sizeof(to.sun_path))
-		return true;	/* let the call itself say what is wrong */
+		return true; /* let the call itself say what is wrong */
 	memcpy(to.sun_path, path, strlen(path) + 1);
 	if (!connect(fd, (struct sockaddr *)&to, sizeof(to)))
 		return true;
@@ -97,12 +131,12 @@ static int unreachable(const struct client *client, CURLcode code, struct failur
 	struct error *err = &why->error;
 	long os_errno = 0;
 
-	curl_easy_getinfo(client->curl, CURLINFO_OS_ERRNO, &os_errno);
+	client->call.get(client->curl, CURLINFO_OS_ERRNO, &os_errno);
 	switch (code) {
 	case CURLE_COULDNT_CONNECT:
 		if (os_errno)
-			error_errno(err, ERROR_UNREACHABLE, (int)os_errno, "no daemon answers at %s",
-				    client->path);
+			error_errno(err, ERROR_UNREACHABLE, (int)os_errno,
+				    "no daemon answers at %s", client->path);
 		else
 			error_set(err, ERROR_UNREACHABLE, "no daemon answers at %s", client->path);
 		if (os_errno == EACCES)
@@ -111,34 +145,38 @@ static int unreachable(const struct client *client, CURLcode code, struct failur
 	case CURLE_OPERATION_TIMEDOUT:
 		error_set(err, ERROR_UNREACHABLE, "the daemon at %s did not answer in time",
 			  client->path);
-		return error_hint(err, "what was asked may still be done; see: journalctl -u horcruxd");
+		return error_hint(err,
+				  "what was asked may still be done; see: journalctl -u horcruxd");
 	case CURLE_WRITE_ERROR:
 		return error_set(err, ERROR_INTERNAL, "the answer of the daemon at %s has no end",
 				 client->path);
 	default:
-		error_set(err, ERROR_UNREACHABLE, "the daemon at %s went away before it had answered: %s",
-			  client->path, client->why[0] ? client->why : curl_easy_strerror(code));
-		return error_hint(err, "what was asked may be done all the same; see: journalctl -u horcruxd");
+		error_set(err, ERROR_UNREACHABLE,
+			  "the daemon at %s went away before it had answered: %s", client->path,
+			  client->why[0] ? client->why : client->call.strerror(code));
+		return error_hint(
+			err,
+			"what was asked may be done all the same; see: journalctl -u horcruxd");
 	}
 }
 
-static bool perform(struct client *client, const char *method, const char *url,
-		    struct strbuf *body, CURLcode *code)
+static bool perform(struct client *client, const char *method, const char *url, struct strbuf *body,
+		    CURLcode *code)
 {
+	const struct curl_calls *c = &client->call;
 	CURL *curl = client->curl;
 	bool get = !strcmp(method, "GET");
 
 	client->why[0] = '\0';
 	*code = CURLE_FAILED_INIT;
-	if (curl_easy_setopt(curl, CURLOPT_URL, url) ||
-	    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)(client->timeout_s * 1000)) ||
-	    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_bytes) ||
-	    curl_easy_setopt(curl, CURLOPT_WRITEDATA, body) ||
-	    (get ? curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L) :
-		   curl_easy_setopt(curl, CURLOPT_POSTFIELDS, "")) ||
-	    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, get ? NULL : method))
+	if (c->set(curl, CURLOPT_URL, url) ||
+	    c->set(curl, CURLOPT_TIMEOUT_MS, (long)(client->timeout_s * 1000)) ||
+	    c->set(curl, CURLOPT_WRITEFUNCTION, take_bytes) ||
+	    c->set(curl, CURLOPT_WRITEDATA, body) ||
+	    (get ? c->set(curl, CURLOPT_HTTPGET, 1L) : c->set(curl, CURLOPT_POSTFIELDS, "")) ||
+	    c->set(curl, CURLOPT_CUSTOMREQUEST, get ? NULL : method))
 		return false;
-	*code = curl_easy_perform(curl);
+	*code = c->perform(curl);
 	return *code == CURLE_OK;
 }
 
@@ -155,8 +193,8 @@ static int read_answer(struct strbuf *body, long status, struct answer *ret, str
 		ret->bytes = strbuf_take(body);
 		return 0;
 	}
-	error_set(&why->error, ERROR_INTERNAL, "the daemon answered with status %ld and no %s", status,
-		  status >= 400 ? "reason" : "JSON");
+	error_set(&why->error, ERROR_INTERNAL, "the daemon answered with status %ld and no %s",
+		  status, status >= 400 ? "reason" : "JSON");
 	error_hint(&why->error, "is what listens there a Horcrux daemon of this version?");
 	if (status >= 400 && json_is_object(json))
 		why->problem = json;
@@ -176,6 +214,6 @@ int client_call(struct client *client, const char *method, const char *path, str
 	snprintf(url, sizeof(url), "http://localhost%s", path);
 	if (!perform(client, method, url, &body, &code))
 		return unreachable(client, code, why);
-	curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
+	client->call.get(client->curl, CURLINFO_RESPONSE_CODE, &status);
 	return read_answer(&body, status, ret, why);
 }

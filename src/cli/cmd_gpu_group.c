@@ -33,7 +33,9 @@ static void add_member(const struct cli *cli, struct table *table, const json_t 
 		[CELL_ADDRESS] = gpu_word(cli, member, "pci_address"),
 		[CELL_ROLE] = gpu_word(cli, member, "role"),
 		[CELL_DRIVER] = gpu_word(cli, member, "driver"),
-		[CELL_BLOCKS] = !json_is_boolean(blocks) ? "?" : json_is_true(blocks) ? "yes" : "no",
+		[CELL_BLOCKS] = !json_is_boolean(blocks) ? "?"
+				: json_is_true(blocks)	 ? "yes"
+							 : "no",
 		[CELL_CARRIES] = carried(cli, member),
 		[CELL_NAME] = gpu_word(cli, member, "device_name"),
 	};
@@ -47,7 +49,7 @@ static void print_members(const struct cli *cli, const json_t *members)
 	size_t i;
 	json_t *member;
 
-	json_array_foreach(members, i, member)
+	json_array_foreach (members, i, member)
 		add_member(cli, table, member);
 	table_print(table);
 }
@@ -57,12 +59,11 @@ static const char *blocker(const struct cli *cli, const json_t *member)
 	const char *carries = gpu_joined(cli, json_object_get(member, "carries"));
 	const char *reason = json_reason(cli, member, "carries");
 
-	return arena_printf(cli->arena, "%s, %s, is on host driver %s%s%s%s%s",
-			    gpu_word(cli, member, "pci_address"),
-			    gpu_word(cli, member, "device_name"), gpu_word(cli, member, "driver"),
-			    carries ? "; " : "", carries ?: "",
-			    reason ? "; what of the host lives on it is not known: " : "",
-			    reason ?: "");
+	return arena_printf(
+		cli->arena, "%s, %s, is on host driver %s%s%s%s%s",
+		gpu_word(cli, member, "pci_address"), gpu_word(cli, member, "device_name"),
+		gpu_word(cli, member, "driver"), carries ? "; " : "", carries ?: "",
+		reason ? "; what of the host lives on it is not known: " : "", reason ?: "");
 }
 
 static size_t print_blockers(struct cli *cli, const json_t *members)
@@ -70,7 +71,7 @@ static size_t print_blockers(struct cli *cli, const json_t *members)
 	size_t i, n = 0;
 	json_t *member;
 
-	json_array_foreach(members, i, member) {
+	json_array_foreach (members, i, member) {
 		if (!json_is_true(json_object_get(member, "blocks")))
 			continue;
 		if (!n++)
@@ -89,10 +90,12 @@ static void print_verdict(struct cli *cli, const json_t *device, const json_t *m
 
 	if (print_blockers(cli, members)) {
 		print_title(cli, "What can be done");
-		print_item(cli, "put the card into another slot: slots behind the CPU's own ports are "
-				"more often alone in their group");
-		print_item(cli, "take what blocks out of use and out of the host, or give it away with "
-				"the card, if the host can do without it");
+		print_item(cli,
+			   "put the card into another slot: slots behind the CPU's own ports are "
+			   "more often alone in their group");
+		print_item(cli,
+			   "take what blocks out of use and out of the host, or give it away with "
+			   "the card, if the host can do without it");
 		return;
 	}
 	if (json_is_true(ok))
@@ -101,10 +104,13 @@ static void print_verdict(struct cli *cli, const json_t *device, const json_t *m
 		print_title(cli, "Another function of the card is blocked in its own group: %s",
 			    gpu_joined(cli, json_object_get(viable, "blockers")));
 	else if (json_is_false(ok))
-		print_title(cli, "No member blocks it, but the group cannot be given to a VM: it has no "
-				 "isolation, or the firmware keeps memory of it (see: horcrux gpu iommu)");
+		print_title(
+			cli,
+			"No member blocks it, but the group cannot be given to a VM: it has no "
+			"isolation, or the firmware keeps memory of it (see: horcrux gpu iommu)");
 	else
-		print_title(cli, "Whether a VM can use it is unknown: %s", reason ?: "no reason given");
+		print_title(cli, "Whether a VM can use it is unknown: %s",
+			    reason ?: "no reason given");
 }
 
 static int print_group(struct cli *cli, const char *address, const json_t *device,
@@ -114,10 +120,14 @@ static int print_group(struct cli *cli, const char *address, const json_t *devic
 	const char *reason = json_reason(cli, device, "iommu_group");
 
 	if (!group) {
-		print_title(cli, reason ? "The IOMMU group of %s is unknown: %s" :
-					  "%s is in no IOMMU group%s", address, reason ?: "");
+		print_title(cli,
+			    reason ? "The IOMMU group of %s is unknown: %s"
+				   : "%s is in no IOMMU group%s",
+			    address, reason ?: "");
 		if (!reason)
-			print_item(cli, "the IOMMU is off, or not for this device; see: horcrux gpu iommu");
+			print_item(
+				cli,
+				"the IOMMU is off, or not for this device; see: horcrux gpu iommu");
 		return 0;
 	}
 	print_title(cli, "IOMMU group %s of %s, %s", group, address,

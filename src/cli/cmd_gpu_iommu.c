@@ -24,7 +24,7 @@ static void print_list(struct cli *cli, const json_t *status, const char *key, c
 	if (!json_array_size(list))
 		return;
 	print_title(cli, "%s", title);
-	json_array_foreach(list, i, item)
+	json_array_foreach (list, i, item)
 		print_item(cli, text_safe(cli, json_string_value(item)) ?: "?");
 }
 
@@ -36,10 +36,12 @@ static void print_verdict(struct cli *cli, const json_t *status)
 	print_title(cli, "%s", json_text(cli, status, "message") ?: "The daemon gave no verdict");
 	print_field(cli, "enabled", fact(cli, status, "enabled"));
 	print_field(cli, "kind", gpu_word(cli, status, "kind"));
-	print_field(cli, "groups", groups < 0 ? fact(cli, status, "groups") :
-				   arena_printf(cli->arena, "%lld", (long long)groups));
-	print_field(cli, "interrupts", arena_printf(cli->arena, "remapped: %s",
-						    fact(cli, status, "interrupt_remapping")));
+	print_field(cli, "groups",
+		    groups < 0 ? fact(cli, status, "groups")
+			       : arena_printf(cli->arena, "%lld", (long long)groups));
+	print_field(
+		cli, "interrupts",
+		arena_printf(cli->arena, "remapped: %s", fact(cli, status, "interrupt_remapping")));
 	print_field(cli, "unsafe ones allowed", fact(cli, status, "unsafe_interrupts"));
 	print_field(cli, "isolation faked", fact(cli, status, "acs_override"));
 	print_field(cli, "command line", words ?: "nothing in it that matters here");

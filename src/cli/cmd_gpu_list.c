@@ -4,7 +4,16 @@
 #include "cli/gpu_words.h"
 #include "cli/source.h"
 
-enum { CELL_ADDRESS, CELL_NAME, CELL_IDS, CELL_DRIVER, CELL_GROUP, CELL_STATE, CELL_USED_BY, CELLS };
+enum {
+	CELL_ADDRESS,
+	CELL_NAME,
+	CELL_IDS,
+	CELL_DRIVER,
+	CELL_GROUP,
+	CELL_STATE,
+	CELL_USED_BY,
+	CELLS
+};
 
 static const struct column columns[CELLS] = {
 	[CELL_ADDRESS] = { "ADDRESS" },
@@ -45,13 +54,14 @@ static int print_devices(const struct cli *cli, const struct answer *answer, str
 		return 0;
 	}
 	if (!json_is_array(answer->json))
-		return error_set(&why->error, ERROR_INTERNAL, "the daemon's answer is no list of cards");
+		return error_set(&why->error, ERROR_INTERNAL,
+				 "the daemon's answer is no list of cards");
 	if (!json_array_size(answer->json)) {
 		fputs("horcrux: there is no graphics card on this host\n", stderr);
 		return 0;
 	}
 	table = table_new(cli, columns, CELLS);
-	json_array_foreach(answer->json, i, device)
+	json_array_foreach (answer->json, i, device)
 		add_device(cli, table, device);
 	table_print(table);
 	return 0;

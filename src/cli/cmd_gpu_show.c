@@ -27,7 +27,8 @@ static void print_state(struct cli *cli, const json_t *device)
 	const char *assigned = gpu_joined(cli, json_object_get(device, "assigned_to"));
 	const char *users = gpu_users(cli, device);
 
-	print_field(cli, "state", *means ? arena_printf(cli->arena, "%s: %s", state, means) : state);
+	print_field(cli, "state",
+		    *means ? arena_printf(cli->arena, "%s: %s", state, means) : state);
 	print_field(cli, "driver", field(cli, device, "driver"));
 	print_field(cli, "in use", *users == '?' ? "unknown" : yes_no(cli, device, "in_use"));
 	print_field(cli, "used by", *users == '?' ? "unknown" : *users == '-' ? "nobody" : users);
@@ -37,17 +38,19 @@ static void print_state(struct cli *cli, const json_t *device)
 
 static void print_functions(struct cli *cli, const json_t *device)
 {
-	static const struct column columns[] = { { "  FUNCTION" }, { "ROLE" },
-						 { "DRIVER" }, { "NAME", .cut = true } };
+	static const struct column columns[] = {
+		{ "  FUNCTION" }, { "ROLE" }, { "DRIVER" }, { "NAME", .cut = true }
+	};
 	CLEANUP(table_freep) struct table *table = table_new(cli, columns, ARRAY_SIZE(columns));
 	size_t i;
 	json_t *f;
 
 	print_title(cli, "Functions of the card");
-	json_array_foreach(json_object_get(device, "functions"), i, f) {
+	json_array_foreach (json_object_get(device, "functions"), i, f) {
 		const char *const cells[] = {
 			arena_printf(cli->arena, "  %s", gpu_word(cli, f, "pci_address")),
-			gpu_word(cli, f, "role"), gpu_word(cli, f, "driver"),
+			gpu_word(cli, f, "role"),
+			gpu_word(cli, f, "driver"),
 			gpu_word(cli, f, "device_name"),
 		};
 
@@ -56,21 +59,31 @@ static void print_functions(struct cli *cli, const json_t *device)
 	table_print(table);
 }
 
-static void print_isolation(struct cli *cli, const json_t *device)
+/* Could a VM have it, as things are bound now? */
+static const char *possible(const struct cli *cli, const json_t *device)
 {
 	const json_t *viable = json_object_get(device, "viable");
 	const json_t *ok = json_object_get(viable, "ok");
 	const char *blockers = gpu_joined(cli, json_object_get(viable, "blockers"));
 
+	if (!json_is_boolean(ok))
+		return "unknown";
+	if (json_is_true(ok))
+		return "yes";
+	if (!blockers)
+		return "no: it is in no group that isolates it; see: horcrux gpu iommu";
+	return arena_printf(cli->arena, "no: blocked by %s; see: horcrux gpu group %s", blockers,
+			    gpu_word(cli, device, "pci_address"));
+}
+
+static void print_isolation(struct cli *cli, const json_t *device)
+{
+	const char *resets = gpu_joined(cli, json_object_get(device, "reset_methods"));
+
 	print_title(cli, "Giving it to a VM");
 	print_field(cli, "IOMMU group", field(cli, device, "iommu_group"));
-	print_field(cli, "possible", !json_is_boolean(ok) ? "unknown" : json_is_true(ok) ? "yes" :
-		    blockers ? arena_printf(cli->arena, "no: blocked by %s; see: horcrux gpu group %s",
-					    blockers, gpu_word(cli, device, "pci_address")) :
-			       "no: it is in no group that isolates it; see: horcrux gpu iommu");
-	print_field(cli, "ways to reset it",
-		    gpu_joined(cli, json_object_get(device, "reset_methods")) ?:
-			    field(cli, device, "reset_methods"));
+	print_field(cli, "possible", possible(cli, device));
+	print_field(cli, "ways to reset it", resets ?: field(cli, device, "reset_methods"));
 }
 
 static void print_critical(struct cli *cli, const json_t *device)
@@ -81,7 +94,7 @@ static void print_critical(struct cli *cli, const json_t *device)
 	json_t *item;
 
 	print_title(cli, "What the host needs it for");
-	json_array_foreach(critical, i, item)
+	json_array_foreach (critical, i, item)
 		print_item(cli, gpu_word(cli, item, "why"));
 	if (reason)
 		print_item(cli, arena_printf(cli->arena, "unknown: %s", reason));
@@ -97,12 +110,12 @@ static const char *bars(const struct cli *cli, const json_t *device)
 	size_t i;
 	json_t *bar;
 
-	json_array_foreach(json_object_get(device, "bars"), i, bar)
-		all = arena_printf(cli->arena, "%s%s%lld: %lld MiB%s", all ?: "", all ? ", " : "",
-				   (long long)json_number(bar, "index", -1),
-				   (long long)json_number(bar, "size_mib", 0),
-				   json_is_true(json_object_get(bar, "prefetchable")) ?
-					   " prefetchable" : "");
+	json_array_foreach (json_object_get(device, "bars"), i, bar)
+		all = arena_printf(
+			cli->arena, "%s%s%lld: %lld MiB%s", all ?: "", all ? ", " : "",
+			(long long)json_number(bar, "index", -1),
+			(long long)json_number(bar, "size_mib", 0),
+			json_is_true(json_object_get(bar, "prefetchable")) ? " prefetchable" : "");
 	return all ?: field(cli, device, "bars");
 }
 
@@ -142,18 +155,19 @@ static void print_hardware(struct cli *cli, const json_t *device)
 	int64_t node = json_number(device, "numa_node", -1);
 
 	print_title(cli, "Hardware");
-	print_field(cli, "ids", arena_printf(cli->arena, "%s:%s, revision %s",
-					     field(cli, device, "vendor_id"),
-					     field(cli, device, "device_id"),
-					     field(cli, device, "revision")));
-	print_field(cli, "board", arena_printf(cli->arena, "%s:%s %s", gpu_word(cli, board, "vendor_id"),
-					       gpu_word(cli, board, "device_id"),
-					       gpu_word(cli, board, "name")));
-	print_field(cli, "class", arena_printf(cli->arena, "%s (%s)", field(cli, device, "class_name"),
-					       field(cli, device, "class")));
-	print_field(cli, "NUMA node", node < 0 ? "unknown" :
-				      arena_printf(cli->arena, "%lld, CPUs %s", (long long)node,
-						   field(cli, device, "local_cpus")));
+	print_field(cli, "ids",
+		    arena_printf(cli->arena, "%s:%s, revision %s", field(cli, device, "vendor_id"),
+				 field(cli, device, "device_id"), field(cli, device, "revision")));
+	print_field(cli, "board",
+		    arena_printf(cli->arena, "%s:%s %s", gpu_word(cli, board, "vendor_id"),
+				 gpu_word(cli, board, "device_id"), gpu_word(cli, board, "name")));
+	print_field(cli, "class",
+		    arena_printf(cli->arena, "%s (%s)", field(cli, device, "class_name"),
+				 field(cli, device, "class")));
+	print_field(cli, "NUMA node",
+		    node < 0 ? "unknown"
+			     : arena_printf(cli->arena, "%lld, CPUs %s", (long long)node,
+					    field(cli, device, "local_cpus")));
 	print_field(cli, "memory windows", bars(cli, device));
 	print_field(cli, "link", link_text(cli, device));
 	print_field(cli, "power", field(cli, device, "power_state"));
@@ -167,7 +181,7 @@ static bool told_before(json_t *unknown, const char *key, const char *reason)
 	const char *other;
 	json_t *value;
 
-	json_object_foreach(unknown, other, value) {
+	json_object_foreach (unknown, other, value) {
 		if (!strcmp(other, key))
 			return false;
 		if (json_is_string(value) && !strcmp(json_string_value(value), reason))
@@ -181,7 +195,7 @@ static const char *fields_with(const struct cli *cli, json_t *unknown, const cha
 	const char *all = NULL, *key, *one;
 	json_t *value;
 
-	json_object_foreach(unknown, key, value) {
+	json_object_foreach (unknown, key, value) {
 		if (!json_is_string(value) || strcmp(json_string_value(value), reason))
 			continue;
 		one = text_safe(cli, key);
@@ -200,7 +214,7 @@ static void print_unknown(struct cli *cli, const json_t *device)
 	if (!json_object_size(unknown))
 		return;
 	print_title(cli, "What could not be told, and why");
-	json_object_foreach(unknown, key, value) {
+	json_object_foreach (unknown, key, value) {
 		reason = json_string_value(value);
 		if (reason && !told_before(unknown, key, reason))
 			print_item(cli, arena_printf(cli->arena, "%s: %s",

@@ -47,7 +47,8 @@ const struct command commands[] = {
 	  "gpu show says why.",
 	  cmd_gpu_list },
 	{ "gpu", "scan", NULL, 0, NULL, NULL, "have the daemon read all cards anew",
-	  "Asks the daemon to read every card again, and lists them. It follows the kernel's events "
+	  "Asks the daemon to read every card again, and lists them. It follows the kernel's "
+	  "events "
 	  "by itself; this is for what sends none.",
 	  cmd_gpu_scan },
 	{ "gpu", "show", "ADDRESS", 1, pci_address_check, NULL, "show everything about a card",
@@ -55,7 +56,8 @@ const struct command commands[] = {
 	  "functions; and for each thing that could not be told, why.",
 	  cmd_gpu_show },
 	{ "version", NULL, NULL, 0, NULL, NULL, "print the versions of program and daemon",
-	  "Prints the version of this program and, when it answers, of the daemon. With --output=json "
+	  "Prints the version of this program and, when it answers, of the daemon. With "
+	  "--output=json "
 	  "it is the daemon's answer alone; --version prints the version of this program alone.",
 	  cmd_version },
 	{ NULL },
@@ -64,8 +66,7 @@ const struct command commands[] = {
 const struct command *command_find(const char *noun, const char *verb)
 {
 	for (const struct command *c = commands; c->noun; c++)
-		if (!strcmp(c->noun, noun) &&
-		    (verb ? c->verb && !strcmp(c->verb, verb) : !c->verb))
+		if (!strcmp(c->noun, noun) && (verb ? c->verb && !strcmp(c->verb, verb) : !c->verb))
 			return c;
 	return NULL;
 }

@@ -10,30 +10,33 @@
 enum flag_kind { FLAG_END, FLAG_SWITCH, FLAG_TEXT, FLAG_NUMBER, FLAG_WORD, FLAG_DIRECTORY };
 
 struct flag {
-	const char *name;	/* without the dashes */
-	char letter;		/* 0: it has none */
+	const char *name; /* without the dashes */
+	char letter;	  /* 0: it has none */
 	enum flag_kind kind;
-	const char *value;	/* what its value is called in help; NULL for a switch */
-	size_t offset;		/* in struct options */
-	const char *help;	/* NULL: not shown */
-	const char *const *words;	/* WORD */
-	int64_t min, max;		/* NUMBER */
+	const char *value;	  /* what its value is called in help; NULL for a switch */
+	size_t offset;		  /* in struct options */
+	const char *help;	  /* NULL: not shown */
+	const char *const *words; /* WORD */
+	int64_t min, max;	  /* NUMBER */
 };
 
-#define FLAG_LAST { .kind = FLAG_END }
+#define FLAG_LAST                                                                                  \
+	{                                                                                          \
+		.kind = FLAG_END                                                                   \
+	}
 
 enum { COMMAND_WORDS_MAX = 4 };
 
 struct command {
 	const char *noun;
-	const char *verb;	/* NULL: the noun alone is the command */
-	const char *args;	/* as help shows them; NULL: it takes none */
-	int n_args;		/* exactly so many */
+	const char *verb; /* NULL: the noun alone is the command */
+	const char *args; /* as help shows them; NULL: it takes none */
+	int n_args;	  /* exactly so many */
 	/* Checks each argument before anything is asked; NULL: any text. */
 	int (*check)(const char *text, struct error *err);
-	const struct flag *flags;	/* beside those of every command; NULL: none */
-	const char *summary;	/* one line */
-	const char *help;	/* whole sentences for help and the manual */
+	const struct flag *flags; /* beside those of every command; NULL: none */
+	const char *summary;	  /* one line */
+	const char *help;	  /* whole sentences for help and the manual */
 	int (*run)(struct cli *cli, char *const *words, struct failure *why);
 };
 

@@ -70,9 +70,12 @@ static int man(struct cli *cli UNUSED, struct failure *why UNUSED)
 	      ".SH NAME\nhorcrux \\- give graphics cards to virtual machines, and take them back\n"
 	      ".SH SYNOPSIS\n\\fBhorcrux\\fR \\fICOMMAND\\fR [\\fIOPTIONS\\fR]\n"
 	      ".SH DESCRIPTION\n"
-	      "Asks the Horcrux daemon of this host over its Unix socket, and prints what it answers. "
-	      "Reading commands\nwork without a daemon too: then this program reads the host itself, "
-	      "and says so on stderr.\n.SH COMMANDS\n", stdout);
+	      "Asks the Horcrux daemon of this host over its Unix socket, and prints what it "
+	      "answers. "
+	      "Reading commands\nwork without a daemon too: then this program reads the host "
+	      "itself, "
+	      "and says so on stderr.\n.SH COMMANDS\n",
+	      stdout);
 	for (const struct command *c = commands; c->noun; c++)
 		man_command(c);
 	fputs(".SH OPTIONS\nThese may stand anywhere on the command line.\n", stdout);
@@ -83,8 +86,10 @@ static int man(struct cli *cli UNUSED, struct failure *why UNUSED)
 	      ".TP\n\\fBNO_COLOR\\fR\nNo colours when it is set and not empty.\n"
 	      ".SH FILES\n.TP\n\\fI" CLIENT_SOCKET "\\fR\nThe daemon's socket. Root and members of "
 	      "group horcrux may use it.\n"
-	      ".SH EXAMPLES\n.nf\nhorcrux gpu iommu\nhorcrux gpu list\nhorcrux gpu show 0000:01:00.0\n"
-	      "horcrux gpu list \\-\\-output=json\n.fi\n", stdout);
+	      ".SH EXAMPLES\n.nf\nhorcrux gpu iommu\nhorcrux gpu list\nhorcrux gpu show "
+	      "0000:01:00.0\n"
+	      "horcrux gpu list \\-\\-output=json\n.fi\n",
+	      stdout);
 	return 0;
 }
 
@@ -147,12 +152,14 @@ static int completion(struct cli *cli UNUSED, struct failure *why UNUSED)
 	fputs("# bash completion for horcrux; made from its table of commands\n"
 	      "_horcrux()\n{\n"
 	      "\tlocal cur prev words cword split=false\n"
-	      "\t_init_completion -s -n : || return\n", stdout);
+	      "\t_init_completion -s -n : || return\n",
+	      stdout);
 	completion_nouns();
 	fputs("\tlocal flags='", stdout);
 	completion_flags(common_flags);
 	fputs("' args='' noun='' verb='' word i\n"
-	      "\tcase $prev in\n", stdout);
+	      "\tcase $prev in\n",
+	      stdout);
 	completion_values(common_flags);
 	fputs("\t-o) COMPREPLY=($(compgen -W 'table json' -- \"$cur\")); return ;;\n"
 	      "\t--host-root) _filedir -d; return ;;\n"
@@ -163,10 +170,12 @@ static int completion(struct cli *cli UNUSED, struct failure *why UNUSED)
 	      "\t\tcase $word in\n"
 	      "\t\t-o) ((i++)) ;;\n"
 	      "\t\t-*) ;;\n"
-	      "\t\t*) if [[ -z $noun ]]; then noun=$word; elif [[ -z $verb ]]; then verb=$word; fi ;;\n"
+	      "\t\t*) if [[ -z $noun ]]; then noun=$word; elif [[ -z $verb ]]; then verb=$word; fi "
+	      ";;\n"
 	      "\t\tesac\n"
 	      "\tdone\n"
-	      "\tcase \"$noun $verb\" in\n", stdout);
+	      "\tcase \"$noun $verb\" in\n",
+	      stdout);
 	completion_commands();
 	fputs("\tesac\n"
 	      "\tif [[ $cur == -* ]]; then\n"
@@ -177,10 +186,12 @@ static int completion(struct cli *cli UNUSED, struct failure *why UNUSED)
 	      "\telif [[ -z $verb && -n ${verbs[$noun]-} ]]; then\n"
 	      "\t\tCOMPREPLY=($(compgen -W \"${verbs[$noun]}\" -- \"$cur\"))\n"
 	      "\telif [[ $args == ADDRESS* ]]; then\n"
-	      "\t\tCOMPREPLY=($(compgen -W \"$(horcrux --generate=addresses 2>/dev/null)\" -- \"$cur\"))\n"
+	      "\t\tCOMPREPLY=($(compgen -W \"$(horcrux --generate=addresses 2>/dev/null)\" -- "
+	      "\"$cur\"))\n"
 	      "\t\t__ltrim_colon_completions \"$cur\"\n"
 	      "\tfi\n"
-	      "} && complete -F _horcrux horcrux\n", stdout);
+	      "} && complete -F _horcrux horcrux\n",
+	      stdout);
 	return 0;
 }
 
@@ -192,7 +203,7 @@ static int addresses(struct cli *cli, struct failure *why)
 
 	if (source_ask(cli, ASK_DEVICES, NULL, &answer, why) < 0)
 		return -1;
-	json_array_foreach(answer.json, i, device)
+	json_array_foreach (answer.json, i, device)
 		puts(json_text(cli, device, "pci_address") ?: "");
 	return 0;
 }

@@ -49,7 +49,7 @@ const char *gpu_joined(const struct cli *cli, const json_t *array)
 	size_t i;
 	json_t *item;
 
-	json_array_foreach(array, i, item) {
+	json_array_foreach (array, i, item) {
 		one = text_safe(cli, json_string_value(item));
 		if (one)
 			all = all ? arena_printf(cli->arena, "%s, %s", all, one) : one;
@@ -78,7 +78,7 @@ const char *gpu_users(const struct cli *cli, const json_t *device)
 
 	if (!json_is_array(used_by))
 		return "?";
-	json_array_foreach(used_by, i, holder) {
+	json_array_foreach (used_by, i, holder) {
 		one = user(cli, holder);
 		all = all ? arena_printf(cli->arena, "%s, %s", all, one) : one;
 	}

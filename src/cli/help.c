@@ -43,7 +43,8 @@ static void print_command(const struct cli *cli, FILE *to, const struct command 
 {
 	char words[80];
 
-	fprintf(to, "Usage: horcrux %s [OPTIONS]\n\n", command_words(command, words, sizeof(words)));
+	fprintf(to, "Usage: horcrux %s [OPTIONS]\n\n",
+		command_words(command, words, sizeof(words)));
 	print_folded(cli, to, 0, command->help);
 	if (command->flags) {
 		fputs("\nOptions of this command:\n", to);

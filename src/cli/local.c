@@ -79,7 +79,8 @@ struct local *local_new(const char *directory, struct error *err)
 	if (host_root_open(&local->root, directory, err) < 0)
 		goto failed;
 	local->names = names_open();
-	local->inventory = inventory_build(&local->root, &filter, local->names, NULL, &changes, err);
+	local->inventory = inventory_build(&local->root, &filter, local->names, NULL, &changes,
+					   err);
 	if (!local->inventory)
 		goto failed;
 	local->facts = (struct gpu_facts){

@@ -28,12 +28,16 @@ void terminal_look(struct terminal *out)
 	out->width = out->tty ? terminal_width() : 0;
 }
 
-/* Length of the UTF-8 sequence at s and its value; 0 when there is none (overlong ones included). */
+/* Length of the UTF-8 sequence at s and its value; 0 when there is none (overlong ones included).
+ */
 static size_t utf8_next(const unsigned char *s, uint32_t *value)
 {
 	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	size_t n = *s < 0x80 ? 1 : (*s & 0xe0) == 0xc0 ? 2 : (*s & 0xf0) == 0xe0 ? 3 :
-		   (*s & 0xf8) == 0xf0 ? 4 : 0;
+	size_t n = *s < 0x80		 ? 1
+		   : (*s & 0xe0) == 0xc0 ? 2
+		   : (*s & 0xf0) == 0xe0 ? 3
+		   : (*s & 0xf8) == 0xf0 ? 4
+					 : 0;
 	uint32_t v = n == 1 ? *s : n ? *s & (0x7f >> n) : 0;
 
 	for (size_t i = 1; i < n; i++) {

@@ -46,9 +46,9 @@ enum color { COLOR_NONE, COLOR_GOOD, COLOR_BUSY, COLOR_WARN, COLOR_BAD };
 
 struct column {
 	const char *name;
-	double share;		/* of the width: 0.0 … 1.0; 0: as wide as it must be */
-	bool cut;		/* may be cut when the terminal is narrow */
-	int from_width;		/* left out on a terminal narrower than this */
+	double share;	/* of the width: 0.0 … 1.0; 0: as wide as it must be */
+	bool cut;	/* may be cut when the terminal is narrow */
+	int from_width; /* left out on a terminal narrower than this */
 };
 
 /* A table under construction; see table.c. */

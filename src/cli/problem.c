@@ -47,14 +47,14 @@ static void print_way_through(const struct cli *cli, const json_t *refusals)
 	size_t i;
 	json_t *refusal;
 
-	json_array_foreach(refusals, i, refusal)
+	json_array_foreach (refusals, i, refusal)
 		all = all && json_is_true(json_object_get(refusal, "can_accept"));
 	if (!all) {
 		fputs("\nNot all of this can be accepted.\n", stderr);
 		return;
 	}
 	fputs("\nTo do it all the same, add: --accept=", stderr);
-	json_array_foreach(refusals, i, refusal) {
+	json_array_foreach (refusals, i, refusal) {
 		code = json_string_value(json_object_get(refusal, "code")) ?: "";
 		if (!named_before(refusals, i, code))
 			fprintf(stderr, "%s%s", i ? "," : "", text_safe(cli, code));
@@ -76,7 +76,7 @@ static enum exit_code report_problem(const struct cli *cli, const struct failure
 	fprintf(stderr, "horcrux: %s%s%s%s\n",
 		detail ?: json_text(cli, why->problem, "title") ?: why->error.message,
 		pointer ? " (at " : "", pointer ?: "", pointer ? ")" : "");
-	json_array_foreach(refusals, i, refusal)
+	json_array_foreach (refusals, i, refusal)
 		print_refusal(cli, refusal);
 	if (json_array_size(refusals))
 		print_way_through(cli, refusals);

@@ -30,7 +30,8 @@ int source_call(struct cli *cli, const char *method, const char *path, struct an
 		struct failure *why)
 {
 	if (cli->options.host_root) {
-		error_set(&why->error, ERROR_USAGE, "only a daemon can do this, and --host-root means none");
+		error_set(&why->error, ERROR_USAGE,
+			  "only a daemon can do this, and --host-root means none");
 		return error_hint(&why->error, "leave --host-root away");
 	}
 	if (!cli->client)

@@ -14,7 +14,10 @@ struct table {
 };
 
 static const char *const color_names[] = {
-	[COLOR_GOOD] = "green", [COLOR_BUSY] = "cyan", [COLOR_WARN] = "yellow", [COLOR_BAD] = "red",
+	[COLOR_GOOD] = "green",
+	[COLOR_BUSY] = "cyan",
+	[COLOR_WARN] = "yellow",
+	[COLOR_BAD] = "red",
 };
 
 static void *must(void *p)

@@ -38,7 +38,8 @@ static void add_flag(struct flags *flags, const struct flag *flag)
 		flags->shorts[end + 1] = ':';
 }
 
-/* "+" ends at the first word that is no option, ":" tells a missing value from an unknown option. */
+/* "+" ends at the first word that is no option, ":" tells a missing value from an unknown option.
+ */
 static void collect(struct flags *flags, const struct flag *own, bool stop_at_word)
 {
 	*flags = (struct flags){ 0 };
@@ -67,8 +68,9 @@ static int set_number(const struct flag *flag, const char *value, int64_t *at, s
 	errno = 0;
 	v = strtoll(value, &end, 10);
 	if (errno || end == value || *end || v < flag->min || v > flag->max)
-		return error_set(err, ERROR_USAGE, "--%s wants a number from %lld to %lld, not \"%.40s\"",
-				 flag->name, (long long)flag->min, (long long)flag->max, value);
+		return error_set(err, ERROR_USAGE,
+				 "--%s wants a number from %lld to %lld, not \"%.40s\"", flag->name,
+				 (long long)flag->min, (long long)flag->max, value);
 	*at = v;
 	return 0;
 }
@@ -118,7 +120,7 @@ static int parse_stretch(struct cli *cli, const struct flag *own, bool stop_at_w
 	int val;
 
 	collect(&flags, own, stop_at_word);
-	optind = 0;	/* GNU: begin anew, also with another option string */
+	optind = 0; /* GNU: begin anew, also with another option string */
 	opterr = 0;
 	while ((val = getopt_long(argc, argv, flags.shorts, flags.longs, NULL)) != -1) {
 		if (val == ':')
@@ -187,11 +189,12 @@ static int parse_noun(struct cli *cli, int argc, char **argv, struct words *word
 	if (at < 0)
 		return -1;
 	if (at == argc)
-		return cli->options.help ? 0 :
-					   error_set(err, ERROR_USAGE, "what about \"%s\"?", noun);
+		return cli->options.help ? 0
+					 : error_set(err, ERROR_USAGE, "what about \"%s\"?", noun);
 	cli->command = command_find(noun, argv[at]);
 	if (!cli->command)
-		return error_set(err, ERROR_USAGE, "there is no command \"%s %.60s\"", noun, argv[at]);
+		return error_set(err, ERROR_USAGE, "there is no command \"%s %.60s\"", noun,
+				 argv[at]);
 	return parse_rest(cli, argc - at, argv + at, words, err);
 }
 

@@ -8,8 +8,8 @@
 #include "cli/commands.h"
 
 struct words {
-	const char *noun;	/* NULL: none was given */
-	char *const *args;	/* NULL-terminated */
+	const char *noun;  /* NULL: none was given */
+	char *const *args; /* NULL-terminated */
 };
 
 /*

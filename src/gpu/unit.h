@@ -11,8 +11,8 @@
 enum { UNIT_MAX = 32 };
 
 struct gpu_unit {
-	const struct card *card;	/* NULL: f is of no card */
-	const char *slot;		/* address of its first function, as text */
+	const struct card *card; /* NULL: f is of no card */
+	const char *slot;	 /* address of its first function, as text */
 	const struct function *functions[UNIT_MAX];
 	size_t n;
 };

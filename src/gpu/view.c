@@ -83,9 +83,9 @@ static void set_ids(const struct inventory *inv, const struct function *f, struc
 		out->revision = arena_printf(arena, "%02x", f->revision);
 	set_subsystem(inv, f, arena, out);
 	if (vendor && device && out->subsystem && f->path_key)
-		out->identity = arena_printf(arena, "%s:%s %s:%s %s", out->vendor_id, out->device_id,
-					     out->subsystem->vendor_id, out->subsystem->device_id,
-					     f->path_key);
+		out->identity = arena_printf(arena, "%s:%s %s:%s %s", out->vendor_id,
+					     out->device_id, out->subsystem->vendor_id,
+					     out->subsystem->device_id, f->path_key);
 	else
 		unknown(arena, out, "identity", "not all that makes it up could be read");
 }
@@ -116,7 +116,8 @@ static void set_link(const struct function *f, struct arena *arena, struct wire_
 	if (!f->link_speed && !f->max_link_speed && f->link_width == ROW_NULL &&
 	    f->max_link_width == ROW_NULL) {
 		unknown(arena, out, "link",
-			f->physfn ? "a VF has no link of its own" : "the kernel shows no PCIe link");
+			f->physfn ? "a VF has no link of its own"
+				  : "the kernel shows no PCIe link");
 		return;
 	}
 	link = arena_new_of(arena, struct wire_link);
@@ -126,8 +127,8 @@ static void set_link(const struct function *f, struct arena *arena, struct wire_
 	link->max_width = f->max_link_width;
 	if ((!link->speed || link->width == ROW_NULL) && !told(&out->unknown, "link"))
 		unknown(arena, out, "link.speed",
-			f->in_d3cold ? "the card sleeps, and reading it would wake it" :
-				       "the kernel does not show it");
+			f->in_d3cold ? "the card sleeps, and reading it would wake it"
+				     : "the kernel does not show it");
 	out->link = link;
 }
 
@@ -154,8 +155,8 @@ static void set_rom(const struct function *f, struct arena *arena, struct wire_d
 	rom = arena_new_of(arena, struct wire_rom);
 	rom->present = f->has_rom;
 	rom->valid = f->has_rom ? -1 : 0;
-	rom->reason = f->has_rom ? "not read: reading it would wake the card" :
-				   "the card shows no option ROM";
+	rom->reason = f->has_rom ? "not read: reading it would wake the card"
+				 : "the card shows no option ROM";
 	out->rom = rom;
 }
 
@@ -338,8 +339,10 @@ static void set_viable(const struct gpu_facts *facts, const struct gpu_unit *uni
 static void set_records(const struct gpu_facts *facts, const struct function *f,
 			struct arena *arena, struct wire_device *out)
 {
-	static const char *const fields[] = { "card", "assigned_to", "claimed_by", "reserved",
-					      "health.last_reset", "health.quarantined_why" };
+	static const char *const fields[] = {
+		"card",	    "assigned_to",	 "claimed_by",
+		"reserved", "health.last_reset", "health.quarantined_why"
+	};
 	struct wire_health *health = arena_new_of(arena, struct wire_health);
 
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)

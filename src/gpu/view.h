@@ -17,12 +17,12 @@
 
 struct gpu_facts {
 	const struct inventory *inventory;
-	const struct list *holders;	/* struct holder; NULL: they could not be read */
-	const char *holders_unknown;	/* why not */
-	const struct list *critical;	/* struct critical; NULL: it could not be read */
-	const char *critical_unknown;	/* why not */
-	const char *records_unknown;	/* why there are no card records (ids, claims, health) */
-	const char *node;		/* name of this host */
+	const struct list *holders;   /* struct holder; NULL: they could not be read */
+	const char *holders_unknown;  /* why not */
+	const struct list *critical;  /* struct critical; NULL: it could not be read */
+	const char *critical_unknown; /* why not */
+	const char *records_unknown;  /* why there are no card records (ids, claims, health) */
+	const char *node;	      /* name of this host */
 };
 
 /*

@@ -42,8 +42,8 @@ int gpu_find(const struct inventory *inv, const char *text, const struct functio
 		return 0;
 	}
 	near = card_near(inv, address);
-	error_set(err, ERROR_NOT_FOUND, f ? "%s is no function of a graphics card" :
-					    "there is no PCI device %s", text);
+	error_set(err, ERROR_NOT_FOUND,
+		  f ? "%s is no function of a graphics card" : "there is no PCI device %s", text);
 	if (near)
 		return error_hint(err, "the card there is %s", near->text);
 	return error_hint(err, "the list of cards shows the addresses there are");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of commands keeps what help, manual and completion rely on; the words are read by it. */
+/* The table of commands keeps what help, manual and completion rely on; the words are read by it.
+ */
 #include "unit.h"
 
 #include "base/cleanup.h"
@@ -61,7 +62,7 @@ static void every_command_has_help(void **state UNUSED)
 		assert_non_null(c->summary);
 		assert_non_null(c->help);
 		assert_non_null(c->run);
-		assert_true(strlen(c->summary) <= 48);	/* one line of help at 80 columns */
+		assert_true(strlen(c->summary) <= 48); /* one line of help at 80 columns */
 		assert_true(c->summary[strlen(c->summary) - 1] != '.');
 		assert_true(c->help[strlen(c->help) - 1] == '.');
 		assert_int_equal(!c->args, c->n_args == 0);
@@ -89,7 +90,7 @@ static int parse(struct cli *cli, char **argv, struct words *words, struct error
 }
 
 #define ARGV(...) ((char *[]){ (char[]){ "horcrux" }, __VA_ARGS__, NULL })
-#define W(text) ((char[]){ text })
+#define W(text)	  ((char[]){ text })
 
 static void options_may_stand_anywhere(void **state UNUSED)
 {

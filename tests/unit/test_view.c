@@ -24,8 +24,10 @@ static int set_up(void **state)
 	host->inv.arena = arena;
 	host->inv.card_of = host->card_of;
 	host->inv.names = names_open_file(NULL);
-	host->facts = (struct gpu_facts){ .inventory = &host->inv, .holders = &host->holders,
-					  .critical = &host->critical, .node = "testhost" };
+	host->facts = (struct gpu_facts){ .inventory = &host->inv,
+					  .holders = &host->holders,
+					  .critical = &host->critical,
+					  .node = "testhost" };
 	*state = host;
 	return 0;
 }
@@ -106,8 +108,9 @@ static void add_holder(struct host *host, const char *kind, int64_t pid, const c
 {
 	struct holder *h = list_add(host->arena, &host->holders, struct holder);
 
-	*h = (struct holder){ .kind = kind, .pid = pid, .name = pid ? "Xorg" : "fbcon",
-			      .address = at(address) };
+	*h = (struct holder){
+		.kind = kind, .pid = pid, .name = pid ? "Xorg" : "fbcon", .address = at(address)
+	};
 }
 
 static const char *reason(const struct wire_device *d, const char *field)
@@ -142,8 +145,9 @@ static void states_follow_drivers(void **state UNUSED)
 
 		set_up(&made);
 		host = made;
-		assert_int_equal(gpu_card_state(&host->facts, pair(host, rows[i].gpu, rows[i].audio)),
-				 rows[i].expect);
+		assert_int_equal(
+			gpu_card_state(&host->facts, pair(host, rows[i].gpu, rows[i].audio)),
+			rows[i].expect);
 		tear_down(&made);
 	}
 }
@@ -183,8 +187,8 @@ static void an_unreadable_driver_is_no_state(void **state)
 	struct function *f = pair(host, NULL, NULL);
 	struct wire_device d;
 
-	*list_add(host->arena, &f->unknown, struct row_pair) =
-		(struct row_pair){ "driver", "its link cannot be read" };
+	*list_add(host->arena, &f->unknown,
+		  struct row_pair) = (struct row_pair){ "driver", "its link cannot be read" };
 	gpu_view_device(&host->facts, f, host->arena, &d);
 	assert_int_equal(d.state, -1);
 	assert_string_equal(reason(&d, "state"), "its link cannot be read");
@@ -229,15 +233,27 @@ static void a_device_has_its_fields(void **state)
 /* A null that is neither "none" nor absent by nature has to say why it is null. */
 static void every_unknown_has_its_reason(void **state)
 {
-	static const char *const fields[] = { "numa_node", "local_cpus", "power_state", "link",
-					      "boot_vga", "card", "assigned_to", "claimed_by",
-					      "reserved", "used_by", "critical", "console", "node",
-					      "health.aer_correctable", "health.aer_fatal" };
+	static const char *const fields[] = { "numa_node",
+					      "local_cpus",
+					      "power_state",
+					      "link",
+					      "boot_vga",
+					      "card",
+					      "assigned_to",
+					      "claimed_by",
+					      "reserved",
+					      "used_by",
+					      "critical",
+					      "console",
+					      "node",
+					      "health.aer_correctable",
+					      "health.aer_fatal" };
 	struct host *host = *state;
 	struct function *f = pair(host, "nouveau", NULL);
 	struct wire_device d;
 
-	host->facts = (struct gpu_facts){ .inventory = &host->inv, .holders_unknown = "not root",
+	host->facts = (struct gpu_facts){ .inventory = &host->inv,
+					  .holders_unknown = "not root",
 					  .critical_unknown = "no /proc" };
 	gpu_view_device(&host->facts, f, host->arena, &d);
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
@@ -275,7 +291,9 @@ static void bars_are_rounded_up(void **state)
 	static const struct {
 		uint64_t bytes;
 		int64_t mib;
-	} rows[] = { { 1, 1 }, { 4096, 1 }, { 1 << 20, 1 }, { (1 << 20) + 1, 2 }, { 16ULL << 30, 16384 } };
+	} rows[] = {
+		{ 1, 1 }, { 4096, 1 }, { 1 << 20, 1 }, { (1 << 20) + 1, 2 }, { 16ULL << 30, 16384 }
+	};
 	struct host *host = *state;
 	struct function *f = pair(host, "nouveau", NULL);
 	struct wire_device d;
@@ -318,8 +336,9 @@ static void holders_are_the_cards_and_once_each(void **state)
 
 static void add_critical(struct host *host, const char *code, const char *why, const char *address)
 {
-	*list_add(host->arena, &host->critical, struct critical) =
-		(struct critical){ .address = at(address), .code = code, .why = why, .evidence = "" };
+	*list_add(host->arena, &host->critical, struct critical) = (struct critical){
+		.address = at(address), .code = code, .why = why, .evidence = ""
+	};
 }
 
 static void critical_facts_are_told(void **state)
@@ -446,8 +465,12 @@ static void the_iommu_is_told_as_it_is(void **state)
 	struct iommu *iommu = &host->inv.iommu;
 	struct wire_iommu out;
 
-	*iommu = (struct iommu){ .enabled = FACT_YES, .message = "ready", .kind = "intel", .groups = 12,
-				 .interrupt_remapping = FACT_UNKNOWN, .acs_override = FACT_NO,
+	*iommu = (struct iommu){ .enabled = FACT_YES,
+				 .message = "ready",
+				 .kind = "intel",
+				 .groups = 12,
+				 .interrupt_remapping = FACT_UNKNOWN,
+				 .acs_override = FACT_NO,
 				 .unsafe_interrupts = FACT_NO };
 	gpu_view_iommu(&host->facts, host->arena, &out);
 	assert_int_equal(out.enabled, 1);
@@ -464,12 +487,14 @@ int main(void)
 		cmocka_unit_test(states_follow_drivers),
 		cmocka_unit_test_setup_teardown(states_follow_holders, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(carrying_others_is_shared, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(an_unreadable_driver_is_no_state, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(an_unreadable_driver_is_no_state, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(a_device_has_its_fields, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(every_unknown_has_its_reason, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(unreadable_ids_are_null, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(bars_are_rounded_up, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(holders_are_the_cards_and_once_each, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(holders_are_the_cards_and_once_each, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(critical_facts_are_told, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(foreign_members_block, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_group_without_isolation_is_not_viable, set_up,
