@@ -177,6 +177,20 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 	free(target);
 }
 
+/*
+ * From a copy: as soon as the kernel has the bytes the caller can close the
+ * file, and another thread frees its text while this one still is in writev().
+ */
+static void reply_bytes(fuse_req_t req, const struct text *t, size_t at, size_t len)
+{
+	char *copy = must_alloc(len + 1);
+
+	if (len)
+		memcpy(copy, t->data + at, len);
+	fuse_reply_buf(req, copy, len);
+	free(copy);
+}
+
 /* ---- directories: listed when they are opened ---- */
 
 static void add_entry(fuse_req_t req, struct text *t, const char *name, const struct node *n)
@@ -236,12 +250,11 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset
 	size_t at = (size_t)offset;
 
 	(void)ino;
-	if (at >= h->text.len) {
-		fuse_reply_buf(req, NULL, 0);
-		return;
-	}
-	fuse_reply_buf(req, h->text.data + at,
-		       whole_entries(h->text.data + at, h->text.len - at, size));
+	if (at >= h->text.len)
+		reply_bytes(req, &h->text, 0, 0);
+	else
+		reply_bytes(req, &h->text, at,
+			    whole_entries(h->text.data + at, h->text.len - at, size));
 }
 
 /* ---- files ---- */
@@ -346,7 +359,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 	if (r)
 		fuse_reply_err(req, -r);
 	else
-		fuse_reply_buf(req, left ? h->text.data + at : NULL, left < size ? left : size);
+		reply_bytes(req, &h->text, at, left < size ? left : size);
 }
 
 static int store(struct node *n, const char *buf, size_t size)
