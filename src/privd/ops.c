@@ -46,6 +46,8 @@ static const struct {
 	[PRIVD_READ_VFIO] = { 5000, .max = INT32_MAX, .run = op_read_vfio },
 	[PRIVD_READ_TYPES] = { 10000, .run = op_read_types },
 	[PRIVD_READ_IOMEM] = { 5000, .run = op_read_iomem },
+	[PRIVD_READ_HOLDERS] = { 10000, .run = op_read_holders },
+	[PRIVD_READ_CRITICAL] = { 15000, .run = op_read_critical },
 };
 
 unsigned op_deadline(enum privd_op op)
@@ -212,5 +214,5 @@ enum privd_status op_run(struct op *op)
 		return PRIVD_READ_ONLY;
 	if (!privd_op_writes(number) && op->strike)
 		fault_strike_parent();
-	return table[number].run ? table[number].run(op) : PRIVD_NOT_HERE;
+	return table[number].run(op);
 }

@@ -8,6 +8,7 @@ leaves behind, children inside a write, is the test's to free.
 import array
 import ctypes
 import os
+import pathlib
 import select
 import signal
 import socket
@@ -38,6 +39,19 @@ TYPE = struct.Struct("=q64s64s512sBB6s")
 
 REQUEST_SIZE = 648
 REPLY_SIZE = HEADER.size + ADDRESS.size + REPLY.size
+
+
+def binary():
+    """The program: $HORCRUX_PRIVD, or in $HORCRUX_BUILD, or where meson builds it."""
+    build = pathlib.Path(__file__).resolve().parents[2] / "build"
+    places = [os.environ.get("HORCRUX_PRIVD")]
+    if "HORCRUX_BUILD" in os.environ:
+        places.append(os.path.join(os.environ["HORCRUX_BUILD"], "horcrux-privd"))
+    places += [build / d / "src/privd/horcrux-privd" for d in ("meson", "check", ".")]
+    for place in places:
+        if place and os.access(place, os.X_OK):
+            return str(place)
+    raise FileNotFoundError("horcrux-privd is not built (or set HORCRUX_PRIVD to it)")
 
 
 def address(text):

@@ -12,19 +12,12 @@ import pytest
 
 import privd
 from fakehost import FakeHost, write_tree
-from privd import Gone, Privd, alive, until
+from privd import Gone, Privd, alive, binary, until
 
 GPU, AUDIO, OTHER, PORT = "0000:01:00.0", "0000:01:00.1", "0000:02:00.0", "0000:00:04.0"
 DEV = "sys/bus/pci/devices"
 CAP = "--deadline-cap=400"
 SOON = 3.0
-
-
-def binary():
-    given = os.environ.get("HORCRUX_PRIVD")
-    build = os.environ.get("MESON_BUILD_ROOT",
-                           str(pathlib.Path(__file__).resolve().parents[2] / "build"))
-    return given or os.path.join(build, "src/privd/horcrux-privd")
 
 
 @pytest.fixture
@@ -174,6 +167,134 @@ def test_group_states(host, helper):
     finally:
         os.close(fd)
     assert helper.call("read_vfio", value=5).value == 1
+
+
+# ---- cutting cards into parts ----
+
+UUID = bytes.fromhex("b1d5a1f05c1f4d0ba1a2000000000001")
+UUID_TEXT = "b1d5a1f0-5c1f-4d0b-a1a2-000000000001"
+
+
+def test_gvtg(state):
+    igpu = "0000:00:02.0"
+    with FakeHost("f14-gvtg") as host, start(host, state) as p:
+        types = {t["id"]: t for t in p.call("read_types", igpu).types()}
+        assert types["i915-GVTg_V5_4"]["name"] == "GVTg_V5_4"
+        assert types["i915-GVTg_V5_4"]["description"].count("\n") == 4
+        free = types["i915-GVTg_V5_4"]["available"]
+        assert free >= 1
+        create = {"name": "i915-GVTg_V5_4", "uuid": UUID}
+        assert p.call("mdev_create", igpu, **create).status == "ok"
+        assert os.path.exists(host.path(f"sys/bus/mdev/devices/{UUID_TEXT}"))
+        assert p.call("mdev_create", igpu, **create).error == errno.EEXIST
+        types = {t["id"]: t for t in p.call("read_types", igpu).types()}
+        assert types["i915-GVTg_V5_4"]["available"] < free
+        for n in range(2, 40):
+            reply = p.call("mdev_create", igpu, name="i915-GVTg_V5_8", uuid=UUID[:-1] + bytes([n]))
+            if reply.status != "ok":
+                break
+        assert reply.error == errno.ENOSPC
+        assert p.call("mdev_remove", igpu, uuid=UUID).status == "ok"
+        assert not os.path.exists(host.path(f"sys/bus/mdev/devices/{UUID_TEXT}"))
+        assert p.call("mdev_remove", igpu, uuid=UUID).error == errno.ENOENT
+
+
+def test_an_instance_of_another_card_stays(state):
+    with FakeHost("f01-a2-server") as host, start(host, state) as p:
+        theirs = bytes.fromhex("f715f63c0d0040079c5ab07b0c6c05de")
+        assert p.call("mdev_remove", "0000:08:00.5", uuid=theirs).error == errno.ENOENT
+        assert p.call("mdev_remove", "0000:04:00.0", uuid=theirs).error == errno.ENOENT
+        assert p.call("mdev_remove", "0000:08:00.4", uuid=theirs).status == "ok"
+        assert len(host.write_log()) == 1
+
+
+def test_vendor_vf(state):
+    vf, taken = "0000:41:00.5", "0000:41:00.4"
+    with FakeHost("f19-l40s-vendor-vf") as host, start(host, state) as p:
+        types = p.call("read_types", vf).types()
+        assert all(t["vendor_vf"] and not t["current"] for t in types)
+        name = {t["name"]: t["id"] for t in types}
+        number = int(name["NVIDIA L40S-8Q"])
+        [current] = [t for t in p.call("read_types", taken).types() if t["current"]]
+        assert current["id"] == "1152"
+        reply = p.call("vf_type", vf, value=number)
+        assert (reply.status, reply.value) == ("ok", number)
+        assert host.read(f"{DEV}/{vf}/nvidia/current_vgpu_type") == f"{number}\n"
+        assert p.call("vf_type", vf, value=1145).status == "failed"
+        assert p.call("vf_type", vf, value=0).status == "ok"
+
+
+def test_vfs(state):
+    pf = "0000:00:02.0"
+    with FakeHost("f13-intel-sriov") as host, start(host, state) as p:
+        assert p.call("vf_autoprobe", pf, value=0).status == "ok"
+        reply = p.call("vfs", pf, value=3)
+        assert (reply.status, reply.value) == ("ok", 3)
+        assert p.call("vfs", pf, value=4).error == errno.EBUSY
+        assert p.call("vfs", pf, value=8).error == errno.ERANGE
+        assert host.driver("0000:00:02.1") is None
+        assert p.call("vfs", pf, value=0).value == 0
+
+
+def test_unbind_lock(state):
+    card = "0000:41:00.0"
+    with FakeHost("f19-l40s-vendor-vf") as host, start(host, state) as p:
+        host.event(f"users {card} 2")
+        reply = p.call("unbind_lock", card, value=1)
+        assert (reply.status, reply.value) == ("mismatch", 0)
+        host.event(f"users {card} 0")
+        assert p.call("unbind_lock", card, value=1).status == "ok"
+        lock = f"proc/driver/nvidia/gpus/{card}/unbindLock"
+        assert host.read(lock) == "1\n"
+        assert p.call("unbind_lock", card, value=0).status == "ok"
+        assert host.read(lock) == "0\n"
+
+
+def test_hugepages(host, helper):
+    reply = helper.call("hugepages", value=8, size_kib=2048, node=-1)
+    assert (reply.status, reply.value) == ("ok", 8)
+    assert host.read("sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages") == "8\n"
+    assert helper.call("hugepages", value=4, size_kib=2048, node=0).value == 4
+    assert helper.call("hugepages", value=4, size_kib=2048, node=63).error == errno.ENOENT
+    assert helper.call("hugepages", value=1 << 31, size_kib=2048, node=-1).value < 1 << 31
+
+
+# ---- holders, and what the host lives on ----
+
+def test_holders(host, helper):
+    host.event("process 900 Xorg fd=/dev/dri/card1")
+    host.event("process 901 pipewire fd=/dev/snd/controlC0")
+    found = helper.call("read_holders", addresses=[GPU, AUDIO]).holders()
+    processes = {(h["pid"], h["name"], h["address"], h["node"]) for h in found if h["kind"] == "process"}
+    assert processes == {(900, "Xorg", GPU, "/dev/dri/card1"),
+                         (901, "pipewire", AUDIO, "/dev/snd/controlC0")}
+    assert helper.call("read_holders", addresses=[OTHER]).holders() == []
+    assert helper.call("read_holders", addresses=[GPU, "0000:7f:00.0"]).status == "no_device"
+
+
+def test_holders_of_a_stuck_card_can_be_read(host, helper):
+    blocked(host, helper)
+    host.event("process 900 Xorg fd=/dev/dri/card2")
+    found = helper.call("read_holders", addresses=[GPU, OTHER]).holders()
+    assert [h["pid"] for h in found if h["kind"] == "process"] == [900]
+
+
+def test_holders_that_cannot_be_read_are_not_none(tmp_path):
+    tree = tmp_path / "tree"
+    write_tree("lab-like", tree)
+    with Privd(binary(), tree, tmp_path) as p:
+        assert p.call("read_holders", addresses=[GPU]).status == "ok"
+        os.rename(tree / "proc", tree / "no-proc")
+        reply = p.call("read_holders", addresses=[GPU])
+        assert reply.status == "unreadable" and b"/proc" in reply.data
+
+
+def test_critical(host, helper):
+    found = {(c["address"], c["code"]): c for c in helper.call("read_critical").critical()}
+    assert ("0000:00:02.0", "critical") in found and ("0000:00:03.0", "critical") in found
+    assert found["0000:00:02.0", "critical"]["why"] and found["0000:00:02.0", "critical"]["evidence"]
+    assert ("0000:00:01.0", "console_card") in found
+    assert (GPU, "critical") not in found
 
 
 # ---- what is refused ----
@@ -538,6 +659,7 @@ def test_idle_does_nothing(helper):
     def switches():
         with open(f"/proc/{helper.process.pid}/status", encoding="ascii") as f:
             return [int(line.split()[1]) for line in f if "ctxt_switches" in line]
+    time.sleep(0.2)	# back into poll(2)
     before = switches()
     time.sleep(0.5)
     assert switches() == before

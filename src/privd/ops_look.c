@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What privd reads with the eyes of src/host, because only root sees it all: who holds a card, and
+ * what the host lives on. When something cannot be read, nothing is told but why.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "host/critical.h"
+#include "host/holders.h"
+#include "privd/ops.h"
+
+#define PUT(field, text) snprintf(field, sizeof(field), "%s", (text) ?: "")
+
+static struct privd_address address_out(struct pci_address a)
+{
+	return (struct privd_address){ a.domain, a.bus, a.device, a.function, 1 };
+}
+
+/* The reason goes out as the long answer. */
+static enum privd_status unreadable(struct op *op, const struct error *err)
+{
+	op->length = 0;
+	op_answer(op, err->message, strlen(err->message));
+	return PRIVD_UNREADABLE;
+}
+
+static enum privd_status functions_read(struct op *op, struct arena *arena, struct list *functions)
+{
+	const struct privd_request *r = op->request;
+	struct error err = { 0 };
+
+	for (uint32_t i = 0; i < r->n_addresses; i++) {
+		const struct privd_address *a = &r->addresses[i];
+		struct pci_address address = { a->domain, a->bus, a->device, a->function };
+		struct function *f = NULL;
+
+		if (function_read(op->root, address, &f, &err) < 0)
+			return PRIVD_NO_DEVICE;
+		*list_add(arena, functions, struct function *) = f;	/* until the child exits */
+	}
+	return PRIVD_OK;
+}
+
+static enum privd_status holder_out(struct op *op, const struct holder *holder)
+{
+	struct privd_holder out = { .pid = holder->pid, .address = address_out(holder->address) };
+
+	PUT(out.kind, holder->kind);
+	PUT(out.name, holder->name);
+	PUT(out.node, holder->node);
+	PUT(out.since, holder->since);
+	PUT(out.unit, holder->unit);
+	return op_answer(op, &out, sizeof(out));
+}
+
+enum privd_status op_read_holders(struct op *op)
+{
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	struct list functions = { 0 }, holders = { 0 };
+	struct error err = { 0 };
+	enum privd_status status = functions_read(op, arena, &functions);
+
+	if (status != PRIVD_OK)
+		return status;
+	if (holders_find(op->root, &functions, arena, &holders, &err) < 0)
+		return unreadable(op, &err);
+	for (LIST_EACH(struct holder, h, &holders))
+		if (status == PRIVD_OK)
+			status = holder_out(op, h);
+	return status;
+}
+
+static enum privd_status critical_out(struct op *op, const struct critical *critical)
+{
+	struct privd_critical out = { .address = address_out(critical->address) };
+
+	PUT(out.code, critical->code);
+	PUT(out.why, critical->why);
+	PUT(out.evidence, critical->evidence);
+	return op_answer(op, &out, sizeof(out));
+}
+
+enum privd_status op_read_critical(struct op *op)
+{
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	CLEANUP(inventory_releasep) struct inventory *inventory = NULL;
+	struct inventory_changes all = { .all = true };
+	struct class_filter filter = { .n_extra = (int)op->request->n_classes };
+	enum privd_status status = PRIVD_OK;
+	struct list critical = { 0 };
+	struct error err = { 0 };
+
+	memcpy(filter.extra, op->request->classes, sizeof(filter.extra));
+	inventory = inventory_build(op->root, &filter, names_open(), NULL, &all, &err);
+	if (!inventory || critical_find(op->root, inventory, arena, &critical, &err) < 0)
+		return unreadable(op, &err);
+	for (LIST_EACH(struct critical, c, &critical))
+		if (status == PRIVD_OK)
+			status = critical_out(op, c);
+	return status;
+}
