@@ -50,7 +50,6 @@ static void plain_signals(void)
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	signal(SIGPIPE, SIG_DFL);
 }
 
 /* In the child; `privd` is the parent's pid. */

@@ -329,11 +329,12 @@ static void serve(void)
 int main(int argc, char **argv)
 {
 	struct options options = { .host_root = "/", .socket = -1, .peer_uid = -1 };
+	const struct sigaction ignore = { .sa_handler = SIG_IGN };
 	struct error err = { 0 };
 
 	log_open("horcrux-privd");
 	umask(077);
-	signal(SIGPIPE, SIG_IGN);
+	sigaction(SIGPIPE, &ignore, NULL);
 	if (read_options(&options, argc, argv) < 0)
 		return EXIT_FAILURE;
 	if (set_up(&options, &err) < 0) {
