@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See bind.h for the order law. */
+#include "gpu/bind.h"
+
+#include <string.h>
+
+#include "gpu/names.h"
+#include "gpu/steps.h"
+
+static const char vfio[] = "vfio-pci";
+
+struct change {
+	struct plan *plan;
+	const struct card_facts *facts;
+	const struct gpu_unit *unit;
+};
+
+static const struct function_settings *now(const struct change *c, size_t i)
+{
+	return settings_find(c->facts->settings, c->unit->functions[i]->address);
+}
+
+static const struct function_settings *before(const struct change *c, size_t i)
+{
+	return settings_find(c->facts->taken, c->unit->functions[i]->address);
+}
+
+static const char *override_of(const struct function_settings *s)
+{
+	return s && s->override ? s->override : "";
+}
+
+static void step(const struct change *c, enum gpu_step kind, size_t i, const char *driver,
+		 const char *value, const char *was)
+{
+	const struct function_step args = { c->unit->functions[i]->text, driver, value, was };
+
+	plan_step(c->plan, gpu_step(kind), &args);
+}
+
+/* Same value: nothing to write. */
+static void set(const struct change *c, enum gpu_step kind, size_t i, const char *value,
+		const char *was)
+{
+	if (strcmp(value, was))
+		step(c, kind, i, NULL, value, was);
+}
+
+static void set_d3cold(const struct change *c, size_t i, int64_t value, int64_t was)
+{
+	if (value != ROW_NULL && was != ROW_NULL)
+		set(c, STEP_D3COLD, i, value ? "1" : "0", was ? "1" : "0");
+}
+
+static void set_power(const struct change *c, size_t i, const char *value, const char *was)
+{
+	if (value && was)
+		set(c, STEP_POWER, i, value, was);
+}
+
+static void remember(const struct change *c, size_t i, enum gpu_step kind,
+		     const struct function_settings *s)
+{
+	const struct taken_step args = { c->unit->functions[i]->text, s->driver, override_of(s),
+					 s->control, s->d3cold };
+
+	plan_step(c->plan, gpu_step(kind), &args);
+}
+
+void unit_locks(struct plan *plan, const struct inventory *inv, const struct gpu_unit *unit)
+{
+	const struct function *pf;
+	const struct card *card;
+
+	plan_lock(plan, "card:%s", unit->slot);
+	for (size_t i = 0; i < unit->n; i++) {
+		if (unit->functions[i]->group != NO_GROUP)
+			plan_lock(plan, "group:%d", unit->functions[i]->group);
+		pf = unit->functions[i]->physfn ? inventory_function(inv, *unit->functions[i]->physfn) : NULL;
+		card = pf ? inventory_card(inv, pf->address) : NULL;
+		if (pf)
+			plan_lock(plan, "card:%s", card ? card->text : pf->text);
+	}
+}
+
+static bool on_vfio(const struct change *c, size_t i)
+{
+	return driver_is_vfio(c->unit->functions[i]->driver);
+}
+
+static bool all_on_vfio(const struct change *c)
+{
+	for (size_t i = 0; i < c->unit->n; i++)
+		if (!on_vfio(c, i))
+			return false;
+	return true;
+}
+
+static int load_driver(const struct change *c, struct error *err)
+{
+	const struct module_step args = { vfio };
+
+	if (c->facts->vfio_driver)
+		return 0;
+	if (!c->facts->modules) {
+		error_set(err, ERROR_CONFLICT, "the vfio-pci driver is not loaded, and cannot be loaded here");
+		return error_hint(err, "load the module: modprobe vfio-pci");
+	}
+	plan_step(c->plan, gpu_step(STEP_MODULE), &args);
+	return 0;
+}
+
+static void prepare(const struct change *c)
+{
+	const struct function_settings *s;
+
+	for (size_t i = 0; i < c->unit->n; i++) {
+		s = now(c, i);
+		if (!on_vfio(c, i) && !before(c, i) && s)
+			remember(c, i, STEP_REMEMBER, s);
+	}
+	for (size_t i = 0; i < c->unit->n; i++) {
+		s = now(c, i);
+		if (!s || on_vfio(c, i))
+			continue;
+		set_power(c, i, "on", s->control);
+		set_d3cold(c, i, 0, s->d3cold);
+	}
+}
+
+static void let_go(const struct change *c, size_t i)
+{
+	const struct function *f = c->unit->functions[i];
+
+	if (on_vfio(c, i))
+		return;
+	set(c, STEP_OVERRIDE, i, vfio, override_of(now(c, i)));
+	if (!f->driver)
+		return;
+	if (!strcmp(f->driver, "nvidia"))
+		step(c, STEP_NVIDIA_LOCK, i, f->driver, "1", "0");
+	step(c, STEP_UNBIND, i, f->driver, NULL, NULL);
+}
+
+static void prove_groups(const struct change *c)
+{
+	struct viable_step args;
+
+	if (plan_refuses(c->plan, "group_blocked"))
+		return;	/* if that is accepted, a VM cannot start yet, and need not */
+	for (size_t i = 0; i < c->unit->n; i++) {
+		args.group = c->unit->functions[i]->group;
+		if (args.group == NO_GROUP || (i && c->unit->functions[i - 1]->group == args.group))
+			continue;
+		plan_step(c->plan, gpu_step(STEP_VIABLE), &args);
+	}
+}
+
+static void title(const struct change *c, const char *fmt_before, const char *fmt_after)
+{
+	plan_title(c->plan, "%s %s (%s)%s", fmt_before, c->unit->slot,
+		   gpu_device_name(c->facts->gpu.inventory, c->unit->functions[0], c->plan->arena),
+		   fmt_after);
+}
+
+int bind_plan(struct plan *plan, const struct card_facts *facts, const struct gpu_unit *unit,
+	      struct error *err)
+{
+	const struct change c = { plan, facts, unit };
+
+	title(&c, "bind", " to vfio-pci");
+	unit_locks(plan, facts->gpu.inventory, unit);
+	if (all_on_vfio(&c))
+		return 0;	/* as wanted, whoever uses it */
+	guard_unit(plan, facts, unit, GUARD_BIND, NULL);
+	if (load_driver(&c, err) < 0)
+		return -1;
+	prepare(&c);
+	for (size_t i = unit->n; i-- > 0;)
+		let_go(&c, i);
+	for (size_t i = 0; i < unit->n; i++)
+		if (!on_vfio(&c, i))
+			step(&c, STEP_BIND, i, vfio, NULL, NULL);
+	prove_groups(&c);
+	return 0;
+}
+
+/* Ours to give back: it is on vfio, or we took it and it is nowhere. */
+static bool to_give_back(const struct change *c, size_t i)
+{
+	return on_vfio(c, i) || (before(c, i) && !c->unit->functions[i]->driver);
+}
+
+static bool any_to_give_back(const struct change *c)
+{
+	for (size_t i = 0; i < c->unit->n; i++)
+		if (to_give_back(c, i) || before(c, i))
+			return true;
+	return false;
+}
+
+/* What was never taken by us has no notes: then nothing was set, and the kernel's match decides. */
+static void take_back(const struct change *c, size_t i)
+{
+	const struct function_settings *was = before(c, i);
+
+	if (!to_give_back(c, i) || (was && !was->driver))
+		return;	/* it had no driver before */
+	step(c, STEP_GIVE_BACK, i, was ? was->driver : NULL, NULL, NULL);
+}
+
+static void restore(const struct change *c, size_t i)
+{
+	const struct function_settings *was = before(c, i), *s = now(c, i);
+
+	if (!was || !s)
+		return;
+	set_d3cold(c, i, was->d3cold, s->d3cold);
+	set_power(c, i, was->control, s->control);
+}
+
+int release_plan(struct plan *plan, const struct card_facts *facts, const struct gpu_unit *unit,
+		 struct error *err UNUSED)
+{
+	const struct change c = { plan, facts, unit };
+
+	title(&c, "give", " back to the host");
+	unit_locks(plan, facts->gpu.inventory, unit);
+	if (!any_to_give_back(&c))
+		return 0;
+	guard_unit(plan, facts, unit, GUARD_RELEASE, NULL);
+	for (size_t i = unit->n; i-- > 0;)
+		if (on_vfio(&c, i))
+			step(&c, STEP_UNBIND, i, unit->functions[i]->driver, NULL, NULL);
+	for (size_t i = unit->n; i-- > 0;)
+		if (to_give_back(&c, i) && now(&c, i))
+			set(&c, STEP_OVERRIDE, i, override_of(before(&c, i)), override_of(now(&c, i)));
+	for (size_t i = 0; i < unit->n; i++)
+		take_back(&c, i);
+	for (size_t i = unit->n; i-- > 0;)
+		restore(&c, i);
+	for (size_t i = unit->n; i-- > 0;)
+		if (before(&c, i))
+			remember(&c, i, STEP_FORGET, before(&c, i));
+	return 0;
+}

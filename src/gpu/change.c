@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See change.h. */
+#include "gpu/change.h"
+
+#include <string.h>
+
+#include "gpu/bind.h"
+#include "gpu/look.h"
+
+struct change_request {
+	char address[PCI_ADDRESS_TEXT];
+	bool function_only;
+};
+
+void *gpu_change_new(const char *address, bool function_only)
+{
+	struct change_request *request = calloc(1, sizeof(*request));
+
+	if (!request)
+		abort();
+	snprintf(request->address, sizeof(request->address), "%s", address);
+	request->function_only = function_only;
+	return request;
+}
+
+typedef int unit_planner(struct plan *plan, const struct card_facts *facts, const struct gpu_unit *unit,
+		    struct error *err);
+
+/* What the look read lives as long as the look; the plan copies what it keeps. */
+static int plan_change(const struct change_request *request, void *services, bool locked,
+		       struct plan *plan, unit_planner *planner,
+		       struct error *err)
+{
+	CLEAN_LOOK struct card_look look = { 0 };
+
+	if (card_look(services, request->address, request->function_only, locked, &look, err) < 0)
+		return -1;
+	return planner(plan, &look.facts, &look.unit, err);
+}
+
+static int plan_bind(void *request, void *services, bool locked, struct plan *plan, struct error *err)
+{
+	return plan_change(request, services, locked, plan, bind_plan, err);
+}
+
+static int plan_release(void *request, void *services, bool locked, struct plan *plan,
+			struct error *err)
+{
+	return plan_change(request, services, locked, plan, release_plan, err);
+}
+
+static json_t *device(void *request, void *services, struct error *err)
+{
+	const struct change_request *r = request;
+	CLEAN_LOOK struct card_look look = { 0 };
+	struct wire_device view;
+
+	if (card_look(services, r->address, r->function_only, true, &look, err) < 0)
+		return NULL;
+	gpu_view_device(&look.facts.gpu, look.function, look.arena, &view);
+	return rows_emit(wire_device_rows, &view);
+}
+
+const struct operation gpu_bind_operation = {
+	.name = "bind",
+	.plan = plan_bind,
+	.result = device,
+	.free = free,
+};
+
+const struct operation gpu_release_operation = {
+	.name = "release",
+	.plan = plan_release,
+	.result = device,
+	.free = free,
+};

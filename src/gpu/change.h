@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The operations on a whole card, as the engine runs them: look, plan, act, answer with the device.
+ * Their services begin with struct gpu_services.
+ */
+#pragma once
+
+#include "plan/task.h"
+
+extern const struct operation gpu_bind_operation;
+extern const struct operation gpu_release_operation;
+
+/*
+ * A request for either: the function named, and whether only that one is meant. Copies; never NULL.
+ * task_submit() owns it from then on.
+ */
+void *gpu_change_new(const char *address, bool function_only);

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See look.h. */
+#include "gpu/look.h"
+
+#include <string.h>
+
+#include "base/fdpath.h"
+
+void card_look_finish(struct card_look *look)
+{
+	inventory_release(look->inventory);
+	arena_free(look->arena);
+	*look = (struct card_look){ 0 };
+}
+
+static void touch(struct inventory_changes *changes, struct pci_address address)
+{
+	*list_add(changes->arena, &changes->addresses, struct pci_address) = address;
+}
+
+/* The card's functions, and everything in their groups. */
+static void touch_unit(struct inventory_changes *changes, const struct inventory *inv,
+		       const struct gpu_unit *unit)
+{
+	const struct group *group;
+
+	for (size_t i = 0; i < unit->n; i++) {
+		touch(changes, unit->functions[i]->address);
+		group = inventory_group(inv, unit->functions[i]->group);
+		if (!group)
+			continue;
+		for (LIST_EACH(struct function *, it, &group->functions))
+			touch(changes, (*it)->address);
+	}
+}
+
+static void unit_of(struct card_look *look, bool function_only)
+{
+	gpu_unit_of(look->inventory, look->function, &look->unit);
+	if (!function_only)
+		return;
+	look->unit.functions[0] = look->function;
+	look->unit.n = 1;
+}
+
+static int look_again(struct gpu_services *services, const char *address, struct card_look *look,
+		      struct error *err)
+{
+	CLEANUP(inventory_releasep) struct inventory *old = look->inventory;
+	struct inventory_changes changes = { .arena = look->arena };
+
+	look->inventory = NULL;
+	touch_unit(&changes, old, &look->unit);
+	look->inventory = inventory_build(services->root, &old->filter, old->names, old, &changes, err);
+	if (!look->inventory)
+		return -1;
+	return gpu_find(look->inventory, address, &look->function, err);
+}
+
+static const char *reason_of(struct card_look *look, const struct error *err)
+{
+	return arena_strdup(look->arena, err->message);
+}
+
+static void read_holders(struct gpu_services *services, struct card_look *look)
+{
+	struct list addresses = { 0 }, *found = arena_new_of(look->arena, struct list);
+	struct error err = { 0 };
+
+	for (size_t i = 0; i < look->unit.n; i++)
+		*list_add(look->arena, &addresses, struct pci_address) = look->unit.functions[i]->address;
+	if (privd_holders(services->privd, &addresses, look->arena, found, &err) < 0)
+		look->facts.gpu.holders_unknown = reason_of(look, &err);
+	else
+		look->facts.gpu.holders = found;
+}
+
+static void read_critical(struct gpu_services *services, struct card_look *look)
+{
+	struct list *found = arena_new_of(look->arena, struct list);
+	struct error err = { 0 };
+
+	if (privd_critical(services->privd, &look->inventory->filter, look->arena, found, &err) < 0)
+		look->facts.gpu.critical_unknown = reason_of(look, &err);
+	else
+		look->facts.gpu.critical = found;
+}
+
+static void read_framebuffers(struct gpu_services *services, struct card_look *look)
+{
+	struct list functions = { 0 }, *found = arena_new_of(look->arena, struct list);
+	struct error err = { 0 };
+	const char *text = NULL;
+
+	for (size_t i = 0; i < look->unit.n; i++)
+		*list_add(look->arena, &functions, const struct function *) = look->unit.functions[i];
+	if (privd_iomem(services->privd, look->arena, &text, &err) < 0 ||
+	    iomem_boot_framebuffers(text, &functions, look->arena, found, &err) < 0)
+		look->facts.framebuffers_unknown = reason_of(look, &err);
+	else
+		look->facts.framebuffers = found;
+}
+
+static const char *read_word(struct gpu_services *services, struct card_look *look,
+			     const struct function *f, const char *file)
+{
+	char path[128], word[64];
+
+	snprintf(path, sizeof(path), "sys/bus/pci/devices/%s/%s", f->text, file);
+	if (fdpath_read(services->root->fd, path, word, sizeof(word)) < 0)
+		return NULL;
+	return arena_strdup(look->arena, word);
+}
+
+static void read_settings(struct gpu_services *services, struct card_look *look)
+{
+	struct list *settings = arena_new_of(look->arena, struct list);
+	struct function_settings *s;
+	const char *d3cold;
+
+	for (size_t i = 0; i < look->unit.n; i++) {
+		s = list_add(look->arena, settings, struct function_settings);
+		s->address = look->unit.functions[i]->address;
+		s->driver = look->unit.functions[i]->driver;
+		s->control = read_word(services, look, look->unit.functions[i], "power/control");
+		d3cold = read_word(services, look, look->unit.functions[i], "d3cold_allowed");
+		s->d3cold = d3cold ? *d3cold == '1' : ROW_NULL;
+		if (privd_read_override(services->privd, s->address, look->arena, &s->override, NULL) < 0)
+			s->override = NULL;
+	}
+	look->facts.settings = settings;
+}
+
+static void read_taken(struct gpu_services *services, struct card_look *look)
+{
+	struct list *taken = arena_new_of(look->arena, struct list);
+	const struct function_settings *s;
+	json_t *value;
+
+	for (size_t i = 0; i < look->unit.n; i++) {
+		value = journal_taken_get(services->journal, look->unit.functions[i]->text);
+		s = value ? taken_load(value, look->arena) : NULL;
+		json_decref(value);
+		if (s)
+			*list_add(look->arena, taken, struct function_settings) = *s;
+	}
+	look->facts.taken = taken;
+}
+
+int card_look(struct gpu_services *services, const char *address, bool function_only, bool fresh,
+	      struct card_look *ret, struct error *err)
+{
+	CLEAN_LOOK struct card_look look = { .arena = arena_new(), .inventory = inventory_acquire() };
+
+	if (!look.inventory)
+		return error_set(err, ERROR_INTERNAL, "the host has not been read yet");
+	if (gpu_find(look.inventory, address, &look.function, err) < 0)
+		return -1;
+	unit_of(&look, function_only);
+	if (fresh && look_again(services, address, &look, err) < 0)
+		return -1;
+	unit_of(&look, function_only);
+	look.facts.gpu.inventory = look.inventory;
+	look.facts.gpu.node = services->node;
+	look.facts.modules = services->root->real;
+	look.facts.vfio_driver = fdpath_exists(services->root->fd, "sys/bus/pci/drivers/vfio-pci") == 1;
+	read_holders(services, &look);
+	read_critical(services, &look);
+	read_framebuffers(services, &look);
+	read_settings(services, &look);
+	read_taken(services, &look);
+	*ret = look;
+	look = (struct card_look){ 0 };
+	return 0;
+}

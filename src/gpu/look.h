@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Looking for a plan: everything that guards and planners of one card go by, read together. The
+ * inventory is read anew for the card and its groups when asked to be fresh; holders, critical facts,
+ * iomem and overrides come from horcrux-privd. In a task's thread; blocks as long as privd's
+ * deadlines.
+ */
+#pragma once
+
+#include "gpu/guard.h"
+#include "gpu/steps.h"
+
+struct card_look {
+	struct arena *arena;
+	struct inventory *inventory;	/* a reference of its own */
+	struct card_facts facts;
+	const struct function *function;	/* the one that was asked for */
+	struct gpu_unit unit;		/* what is judged with it */
+};
+
+/*
+ * Look at the card that has this function. 0; or -1 with not_found, invalid_value, or internal (no
+ * inventory yet). What privd cannot tell is unknown in the facts, not an error.
+ * `function_only`: the unit is that one function.
+ */
+int card_look(struct gpu_services *services, const char *address, bool function_only, bool fresh,
+	      struct card_look *ret, struct error *err);
+void card_look_finish(struct card_look *look);
+#define CLEAN_LOOK CLEANUP(card_look_finish)
