@@ -11,6 +11,8 @@
 #include "http/request.h"
 #include "wire/problem.h"
 
+enum { PATH_BYTES = 128, METHOD_BYTES = 16 };
+
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static struct body *document;
 
@@ -131,10 +133,20 @@ static json_t *operation_of(const struct route *r)
 	return o;
 }
 
+static const char *lower(const char *method, char buf[static METHOD_BYTES])
+{
+	size_t n = 0;
+
+	for (; method[n] && n + 1 < METHOD_BYTES; n++)
+		buf[n] = (char)(method[n] | 0x20);
+	buf[n] = '\0';
+	return buf;
+}
+
 static json_t *paths(void)
 {
 	json_t *out = json_object(), *path, *parameters;
-	char name[128], method[16];
+	char name[PATH_BYTES], method[METHOD_BYTES];
 
 	for (const struct route *r = api_routes; r < api_routes + api_routes_n; r++) {
 		parameters = json_array();
@@ -147,10 +159,7 @@ static json_t *paths(void)
 			json_object_set_new(out, name, path);
 		}
 		json_decref(parameters);
-		for (size_t i = 0; i < sizeof(method); i++)
-			method[i] = (char)(r->method[i] | 0x20);
-		method[strlen(r->method)] = '\0';
-		json_object_set_new(path, method, operation_of(r));
+		json_object_set_new(path, lower(r->method, method), operation_of(r));
 	}
 	return out;
 }

@@ -251,7 +251,7 @@ static struct option *make_options(struct arena *arena)
 static int take_flag(int flag, struct arena *arena, struct config *config, uint64_t *set,
 		     struct error *err)
 {
-	const struct config_key *key = &config_keys[flag - FLAG_KEY];
+	const struct config_key *key;
 
 	switch (flag) {
 	case FLAG_DEV:
@@ -264,6 +264,7 @@ static int take_flag(int flag, struct arena *arena, struct config *config, uint6
 		config->version = 1;
 		return 0;
 	}
+	key = &config_keys[flag - FLAG_KEY];
 	if (*set & bit(key))
 		return error_set(err, ERROR_USAGE, "--%s is there twice",
 				 flag_name(key->name, arena));

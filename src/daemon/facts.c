@@ -122,6 +122,19 @@ static void ask_critical(struct facts *facts)
 	facts->critical_unknown = arena_strdup(facts->arena, err.message);
 }
 
+/* Without a connection a call would wait for one; nobody needs to wait to hear that. */
+static struct facts *ask_helper(void)
+{
+	struct facts *facts;
+
+	if (!privd_connected(helper))
+		return facts_new("horcrux-privd cannot be reached");
+	facts = facts_new(NULL);
+	ask_holders(facts);
+	ask_critical(facts);
+	return facts;
+}
+
 static bool looked_lately_locked(uint64_t now)
 {
 	return looked_at && now < looked_at + LOOKED_MS;
@@ -168,9 +181,7 @@ static void *ask(void *unused)
 		}
 		poked = false;
 		pthread_mutex_unlock(&lock);
-		facts = facts_new(NULL);
-		ask_holders(facts);
-		ask_critical(facts);
+		facts = ask_helper();
 		pthread_mutex_lock(&lock);
 		put_locked(facts);
 		pthread_mutex_unlock(&lock);
@@ -282,10 +293,8 @@ bool facts_give_up(void)
 
 	pthread_mutex_lock(&lock);
 	stale = !heard_at || time_monotonic_ms() >= heard_at + STALE_MS;
-	if (stale) {
-		facts_release(newest);
-		newest = facts_new("horcrux-privd does not answer in time");
-	}
+	if (stale) /* counts as heard: the next request is not to wait for the same again */
+		put_locked(facts_new("horcrux-privd does not answer in time"));
 	pthread_mutex_unlock(&lock);
 	return stale;
 }

@@ -40,6 +40,7 @@ static struct {
 	struct keeper *keeper;
 	struct server *server;
 	struct api api;
+	struct facts *shown; /* what the replies were last made from */
 	bool facts_run;
 	char node[256];
 	char api_socket[512], uevent_socket[512];
@@ -70,12 +71,12 @@ static void tell_health_of_helper(void)
 /* News are new facts, or somebody who has begun to wait for some. */
 static void take_news(void)
 {
-	static struct facts *shown; /* compared, never followed */
 	CLEANUP(facts_releasep) struct facts *facts = facts_acquire();
 
 	tell_health_of_helper();
-	if (facts != shown) {
-		shown = facts;
+	if (facts != d.shown) {
+		facts_release(d.shown);
+		d.shown = TAKE_PTR(facts);
 		keeper_publish(d.keeper);
 		facts_published();
 	}
@@ -331,6 +332,7 @@ static void stop(void)
 	helper_stop(d.helper);
 	if (d.facts_run && !facts_stop())
 		_exit(EXIT_SUCCESS);
+	facts_release(d.shown);
 	privd_free(d.privd);
 	keeper_stop(d.keeper);
 	sd_event_source_disable_unref(d.inbox);
