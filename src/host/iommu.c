@@ -8,7 +8,7 @@
 
 #include "base/fdpath.h"
 #include "base/rows.h"
-#include "host/pci.h"
+#include "host/reader.h"
 
 enum {
 	CMDLINE_MAX = 16 * 1024,
@@ -156,8 +156,7 @@ static void read_other_groups(int root, const struct list *functions, struct iom
 		return;
 	facts->other_groups = 0;
 	for (LIST_EACH(const char *, text, &numbers)) {
-		number = strtol(*text, NULL, 10);
-		if (has_pci_function(functions, number))
+		if (!whole_number(*text, INT32_MAX, &number) || has_pci_function(functions, number))
 			continue;
 		snprintf(path, sizeof(path), "%s/%s/name", groups_path, *text);
 		facts->opens++;

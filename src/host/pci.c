@@ -89,7 +89,7 @@ static void read_driver(struct device_dir *dir)
 static void read_group(struct device_dir *dir)
 {
 	struct function *f = dir->f;
-	char name[NAME_TEXT], *end;
+	char name[NAME_TEXT], path[NAME_TEXT];
 	long number;
 	ssize_t n;
 
@@ -99,18 +99,16 @@ static void read_group(struct device_dir *dir)
 	n = dir_link_name(dir, "iommu_group", name, sizeof(name));
 	if (n == -ENOENT)
 		return;
-	errno = 0;
-	number = n > 0 ? strtol(name, &end, 10) : -1;
-	if (n <= 0 || errno || *end || number < 0 || number > INT32_MAX) {
+	if (n < 0 || !whole_number(name, INT32_MAX, &number)) {
 		dir_unknown(dir, "iommu_group", "its link cannot be read");
 		return;
 	}
 	f->group = (int)number;
 	if (!driver_is_vfio(f->driver))
 		return;
-	snprintf(name, sizeof(name), "sys/kernel/iommu_groups/%ld/name", number);
+	snprintf(path, sizeof(path), "sys/kernel/iommu_groups/%ld/name", number);
 	dir->reader->opens++;
-	n = fdpath_attribute(dir->reader->root->fd, name, name, sizeof(name));
+	n = fdpath_attribute(dir->reader->root->fd, path, name, sizeof(name));
 	f->group_is_noiommu = n > 0 && !strcmp(name, "vfio-noiommu");
 }
 
@@ -149,16 +147,11 @@ static void read_bars(struct device_dir *dir)
 static void read_numa(struct device_dir *dir)
 {
 	struct function *f = dir->f;
-	char text[NAME_TEXT], *end;
+	char text[NAME_TEXT];
 	long node = NUMA_UNKNOWN;
 
-	f->numa_node = NUMA_UNKNOWN;
-	if (dir_text(dir, ENTRY_NUMA_NODE, text, sizeof(text)) > 0) {
-		node = strtol(text, &end, 10);
-		if (*end || node < 0 || node > INT16_MAX)
-			node = NUMA_UNKNOWN;
-	}
-	if (node == NUMA_UNKNOWN)
+	if (dir_text(dir, ENTRY_NUMA_NODE, text, sizeof(text)) < 0 ||
+	    !whole_number(text, INT16_MAX, &node))
 		dir_unknown(dir, "numa_node", "the firmware does not say");
 	f->numa_node = (int)node;
 	f->local_cpus = text_of(dir, ENTRY_LOCAL_CPUS, "local_cpus");

@@ -53,6 +53,21 @@ static const char *const entry_names[ENTRIES] = {
 	[ENTRY_VENDOR] = "vendor",
 };
 
+bool whole_number(const char *text, long max, long *ret)
+{
+	unsigned long long value;
+	char *end;
+
+	if (*text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (errno || *end || value > (unsigned long long)max)
+		return false;
+	*ret = (long)value;
+	return true;
+}
+
 int pci_reader_init(struct pci_reader *reader, const struct host_root *root)
 {
 	int fd = fdpath_open(root->fd, "sys/bus/pci/devices", O_PATH | O_DIRECTORY);

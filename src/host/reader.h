@@ -24,6 +24,9 @@ void pci_reader_finish(struct pci_reader *reader);
 int pci_reader_function(struct pci_reader *reader, struct pci_address address,
 			struct function **ret, struct error *err);
 
+/* A whole decimal number from 0 to max and nothing else; false: ret untouched. */
+bool whole_number(const char *text, long max, long *ret);
+
 /* The entries of the directory that mean something, in the order of their names (reader.c). */
 enum entry {
 	ENTRY_AER_CORRECTABLE,

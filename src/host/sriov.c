@@ -35,12 +35,10 @@ static struct sriov *sriov_of(struct function *f)
 
 void sriov_add_vf(struct device_dir *dir, const char *name)
 {
-	char target[LINK_TEXT], *end;
+	char target[LINK_TEXT];
 	struct numbered_vf vf;
 
-	errno = 0;
-	vf.number = strtol(name + strlen("virtfn"), &end, 10);
-	if (errno || *end || vf.number < 0 || vf.number > VF_MAX)
+	if (!whole_number(name + strlen("virtfn"), VF_MAX, &vf.number))
 		return;
 	if (dir_link_name(dir, name, target, sizeof(target)) < 0 ||
 	    !pci_address_parse(target, &vf.address)) {

@@ -15,9 +15,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../unit/tree.h"
 #include "base/arena.h"
 #include "host/inventory.h"
-#include "../unit/tree.h"
 
 enum { CARDS = 64, ROUNDS = 41, PATH_BYTES = 256, BUFFER = 4096 };
 
@@ -27,8 +27,9 @@ static const struct {
 } attributes[] = {
 	{ "aer_dev_correctable", "RxErr 0\nBadTLP 0\nBadDLLP 0\nRollover 0\nTimeout 0\n"
 				 "NonFatalErr 0\nCorrIntErr 0\nHeaderOF 0\nTOTAL_ERR_COR 0\n" },
-	{ "aer_dev_fatal", "Undefined 0\nDLP 0\nSDES 0\nTLP 0\nFCP 0\nCmpltTO 0\nCmpltAbrt 0\n"
-			   "UnxCmplt 0\nRxOF 0\nMalfTLP 0\nECRC 0\nUnsupReq 0\nTOTAL_ERR_FATAL 0\n" },
+	{ "aer_dev_fatal",
+	  "Undefined 0\nDLP 0\nSDES 0\nTLP 0\nFCP 0\nCmpltTO 0\nCmpltAbrt 0\n"
+	  "UnxCmplt 0\nRxOF 0\nMalfTLP 0\nECRC 0\nUnsupReq 0\nTOTAL_ERR_FATAL 0\n" },
 	{ "class", NULL },
 	{ "current_link_speed", "2.5 GT/s PCIe\n" },
 	{ "current_link_width", "16\n" },
@@ -49,9 +50,23 @@ static const struct {
 
 /* What is in such a directory besides, and is not read. */
 static const char *const others[] = {
-	"ari_enabled", "broken_parity_status", "config", "consistent_dma_mask_bits",
-	"d3cold_allowed", "dma_mask_bits", "driver_override", "enable", "irq", "modalias",
-	"msi_bus", "uevent", "remove", "rescan", "reset", "resource0", "resource1",
+	"ari_enabled",
+	"broken_parity_status",
+	"config",
+	"consistent_dma_mask_bits",
+	"d3cold_allowed",
+	"dma_mask_bits",
+	"driver_override",
+	"enable",
+	"irq",
+	"modalias",
+	"msi_bus",
+	"uevent",
+	"remove",
+	"rescan",
+	"reset",
+	"resource0",
+	"resource1",
 };
 
 struct paths {
@@ -62,12 +77,16 @@ struct paths {
 static void make_function(struct tree *tree, struct paths *paths, int card, int number)
 {
 	char path[PATH_BYTES], address[32];
-	struct tree_function f = { path, 0x10de, number ? 0x22e8 : 0x2b85,
+	struct tree_function f = { path,
+				   0x10de,
+				   number ? 0x22e8 : 0x2b85,
 				   number ? 0x040300 : 0x030000,
-				   number ? "snd_hda_intel" : "nvidia", 16 + card };
+				   number ? "snd_hda_intel" : "nvidia",
+				   16 + card };
 
 	snprintf(address, sizeof(address), "0000:%02x:00.%d", card + 1, number);
-	snprintf(path, sizeof(path), "pci0000:00/0000:00:%02x.%d/%s", card / 8 + 1, card % 8, address);
+	snprintf(path, sizeof(path), "pci0000:00/0000:00:%02x.%d/%s", card / 8 + 1, card % 8,
+		 address);
 	tree_function(tree, &f);
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
 		tree_attribute(tree, address, others[i], "0\n");
@@ -145,7 +164,7 @@ int main(void)
 	for (int card = 0; card < CARDS; card++)
 		for (int number = 0; number < 2; number++)
 			make_function(&tree, &paths, card, number);
-	scan(&tree.root, &reads);	/* both warm */
+	scan(&tree.root, &reads); /* both warm */
 	bare(&paths);
 	for (int i = 0; i < ROUNDS; i++) {
 		scans[i] = scan(&tree.root, &reads);

@@ -144,8 +144,7 @@ static void reads_only_what_was_touched(void **state)
 		  "../../../../bus/pci/drivers/vfio-pci");
 	second = rebuild(tree, first, "0000:01:00.0");
 	/* on a vfio driver, the group's name is looked at too */
-	assert_int_equal(second->reads,
-			 READS_OF_START + READS_OF_FUNCTION + 1 + READS_OF_GROUP);
+	assert_int_equal(second->reads, READS_OF_START + READS_OF_FUNCTION + 1 + READS_OF_GROUP);
 	assert_int_equal(second->revision, 2);
 	assert_string_equal(function_at(first, "0000:01:00.0")->driver, "nouveau");
 	assert_string_equal(function_at(second, "0000:01:00.0")->driver, "vfio-pci");
@@ -169,8 +168,9 @@ static void reads_only_what_was_touched(void **state)
 
 static void sees_what_came_and_went(void **state)
 {
-	static const struct tree_function late = { "pci0000:00/0000:00:1d.0/0000:05:00.0", 0x1002,
-						   0x7550, 0x030000, NULL, 20 };
+	static const struct tree_function late = {
+		"pci0000:00/0000:00:1d.0/0000:05:00.0", 0x1002, 0x7550, 0x030000, NULL, 20
+	};
 	CLEANUP(inventory_releasep) struct inventory *first = NULL, *second = NULL, *third = NULL;
 	struct tree *tree = *state;
 
@@ -193,8 +193,9 @@ static void sees_what_came_and_went(void **state)
 /* The events of VFs are the VFs' own; their PF must follow. */
 static void a_vf_brings_its_pf(void **state)
 {
-	static const struct tree_function vf = { "pci0000:00/0000:00:01.0/0000:01:00.4", 0x10de,
-						 0x1b80, 0x030000, "nvidia", 30 };
+	static const struct tree_function vf = {
+		"pci0000:00/0000:00:01.0/0000:01:00.4", 0x10de, 0x1b80, 0x030000, "nvidia", 30
+	};
 	CLEANUP(inventory_releasep) struct inventory *first = NULL, *second = NULL, *third = NULL;
 	struct tree *tree = *state;
 
@@ -231,7 +232,8 @@ static void all_is_read_anew_when_told(void **state)
 	second = build(tree, first, &changes);
 	assert_int_equal(second->revision, 2);
 	assert_true(second->reads >= first->reads);
-	assert_ptr_not_equal(function_at(second, "0000:00:02.0"), function_at(first, "0000:00:02.0"));
+	assert_ptr_not_equal(function_at(second, "0000:00:02.0"),
+			     function_at(first, "0000:00:02.0"));
 	assert_string_equal(second->iommu.kind, "intel");
 }
 
@@ -252,14 +254,15 @@ static void skips_what_is_none(void **state)
 
 	tree_functions(tree, machine);
 	tree_dir(tree, "sys/bus/pci/devices/virtual");
-	tree_link(tree, "sys/bus/pci/devices/0000:07:00.0", "../../../devices/pci0000:00/0000:07:00.0");
+	tree_link(tree, "sys/bus/pci/devices/0000:07:00.0",
+		  "../../../devices/pci0000:00/0000:07:00.0");
 	inv = build(tree, NULL, NULL);
 	assert_int_equal(inv->functions.n, 5);
 }
 
 enum { READERS = 3, SWAPS = 200 };
 
-static int stop;	/* atomic */
+static int stop; /* atomic */
 
 static void *read_current(void *wrong)
 {
@@ -270,8 +273,7 @@ static void *read_current(void *wrong)
 
 		if (!inv)
 			continue;
-		if (inv->revision < last || inv->functions.n != 5 ||
-		    !card_at(inv, "0000:01:00.0"))
+		if (inv->revision < last || inv->functions.n != 5 || !card_at(inv, "0000:01:00.0"))
 			__atomic_store_n((int *)wrong, 1, __ATOMIC_RELAXED);
 		last = inv->revision;
 	}

@@ -17,19 +17,20 @@ struct machine {
 	const char *what;
 	const char *tables[LIST_MAX], *units[LIST_MAX];
 	const char *cmdline;
-	int functions;			/* PCI functions, all in groups[0]… */
-	int groups[LIST_MAX];		/* of each function; NO_GROUP: in none */
+	int functions;	      /* PCI functions, all in groups[0]… */
+	int groups[LIST_MAX]; /* of each function; NO_GROUP: in none */
 	bool noiommu;
 	enum fact chips, hardware, unsafe;
 	/* what comes out */
 	enum fact enabled, remapping;
-	const char *kind, *message, *problem;	/* parts of the texts; NULL: none */
+	const char *kind, *message, *problem; /* parts of the texts; NULL: none */
 };
 
 #define U FACT_UNKNOWN
 #define Y FACT_YES
 #define N FACT_NO
 
+/* clang-format off */
 static const struct machine machines[] = {
 	{ "Intel, all on", { "DMAR" }, { "dmar0", "dmar1" }, "quiet intel_iommu=on iommu=pt", 2,
 	  { 1, 2 }, false, Y, Y, U, Y, Y, "intel", "ready for GPU passthrough", NULL },
@@ -76,6 +77,7 @@ static const struct machine machines[] = {
 	{ "POWER: groups without units", { "?" }, { NULL }, "", 1, { 1 }, false, U, U, U, Y, U, NULL,
 	  "ready", NULL },
 };
+/* clang-format on */
 
 static void fill(struct arena *arena, struct list *list, const char *const *strings)
 {
@@ -165,8 +167,21 @@ static void judges(void **state UNUSED)
 
 static void counts_groups(void **state UNUSED)
 {
-	static const struct machine m = { "three functions, two groups", { "DMAR" }, { "dmar0" }, "",
-					  3, { 7, 3, 7 }, false, Y, Y, U, Y, Y, NULL, NULL, NULL };
+	static const struct machine m = { "three functions, two groups",
+					  { "DMAR" },
+					  { "dmar0" },
+					  "",
+					  3,
+					  { 7, 3, 7 },
+					  false,
+					  Y,
+					  Y,
+					  U,
+					  Y,
+					  Y,
+					  NULL,
+					  NULL,
+					  NULL };
 	CLEANUP(arena_freep) struct arena *arena = arena_new();
 	struct iommu out;
 
@@ -177,10 +192,22 @@ static void counts_groups(void **state UNUSED)
 static void picks_words_that_matter(void **state UNUSED)
 {
 	static const struct machine m = {
-		"words", { "DMAR" }, { "dmar0" },
+		"words",
+		{ "DMAR" },
+		{ "dmar0" },
 		"BOOT_IMAGE=/vmlinuz root=/dev/sda1 intel_iommu=on,sm_on iommu=pt quiet "
 		"vfio-pci.ids=10de:1b80 nomodeset\n",
-		1, { 1 }, false, Y, Y, U, Y, Y, NULL, NULL, NULL
+		1,
+		{ 1 },
+		false,
+		Y,
+		Y,
+		U,
+		Y,
+		Y,
+		NULL,
+		NULL,
+		NULL
 	};
 	CLEANUP(arena_freep) struct arena *arena = arena_new();
 	const char **words;
@@ -226,7 +253,7 @@ static void reads_the_files(void **state UNUSED)
 	facts = iommu_facts_read(&tree.root, &functions);
 	assert_int_equal(facts->tables.n, 1);
 	assert_int_equal(facts->units.n, 1);
-	assert_int_equal(facts->other_groups, 1);	/* 9; not 1 (PCI), not VFIO's own */
+	assert_int_equal(facts->other_groups, 1); /* 9; not 1 (PCI), not VFIO's own */
 	assert_string_equal(facts->cpu, "vmx");
 	assert_string_equal(facts->cmdline, "quiet iommu=pt\n");
 	assert_int_equal(facts->remapped_chips, FACT_YES);

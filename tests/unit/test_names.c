@@ -10,25 +10,24 @@
 
 enum { THREADS = 4, LOOK_UPS = 2000 };
 
-static const char ids[] =
-	"# a comment\n"
-	"\n"
-	"1002  Advanced Micro Devices, Inc. [AMD/ATI]\n"
-	"\t66a1  Vega 20 [Radeon Pro VII/Radeon Instinct MI50 32GB]\n"
-	"10de  NVIDIA Corporation\n"
-	"# inside a block\n"
-	"\t1b80  GP104 [GeForce GTX 1080]\n"
-	"\t\t10de 119e  GeForce GTX 1080 Founders Edition\n"
-	"\t\t1043 8597  STRIX GTX 1080\n"
-	"\t1b81  GP104 [GeForce GTX 1070]\n"
-	"\t\t10de 119d  GeForce GTX 1070 Founders Edition\n"
-	"ffff  Illegal Vendor ID\n"
-	"C 03  Display controller\n"
-	"\t00  VGA compatible controller\n"
-	"\t\t00  VGA controller\n"
-	"\t02  3D controller\n"
-	"C 0c  Serial bus controller\n"
-	"\t03  USB controller";	/* and no newline at the end */
+static const char ids[] = "# a comment\n"
+			  "\n"
+			  "1002  Advanced Micro Devices, Inc. [AMD/ATI]\n"
+			  "\t66a1  Vega 20 [Radeon Pro VII/Radeon Instinct MI50 32GB]\n"
+			  "10de  NVIDIA Corporation\n"
+			  "# inside a block\n"
+			  "\t1b80  GP104 [GeForce GTX 1080]\n"
+			  "\t\t10de 119e  GeForce GTX 1080 Founders Edition\n"
+			  "\t\t1043 8597  STRIX GTX 1080\n"
+			  "\t1b81  GP104 [GeForce GTX 1070]\n"
+			  "\t\t10de 119d  GeForce GTX 1070 Founders Edition\n"
+			  "ffff  Illegal Vendor ID\n"
+			  "C 03  Display controller\n"
+			  "\t00  VGA compatible controller\n"
+			  "\t\t00  VGA controller\n"
+			  "\t02  3D controller\n"
+			  "C 0c  Serial bus controller\n"
+			  "\t03  USB controller"; /* and no newline at the end */
 
 struct fixture {
 	char path[64];
@@ -87,6 +86,7 @@ static void knows_what_it_does_not_know(void **state)
 	assert_null(names_device(n, 0xffff, 0x0000));
 	assert_null(names_subsystem(n, 0x10de, 0x1b81, 0x1043, 0x8597));
 	assert_null(names_subsystem(n, 0x10de, 0x1b82, 0x1043, 0x8597));
+	assert_null(names_subsystem(n, 0x10de, 0x1b80, 0x10de, 0x119d));
 	assert_null(names_class(n, 0x120000));
 	/* a sub-class that is not listed goes by its base class */
 	assert_string_equal(names_class(n, 0x038000), "Display controller");
@@ -123,7 +123,8 @@ static void supplement_is_sorted(void **state UNUSED)
 {
 	assert_true(supplement_entries > 100);
 	for (int i = 1; i < supplement_entries; i++) {
-		uint32_t before = (uint32_t)supplement[i - 1].vendor << 16 | supplement[i - 1].device;
+		uint32_t before = (uint32_t)supplement[i - 1].vendor << 16 |
+				  supplement[i - 1].device;
 		uint32_t here = (uint32_t)supplement[i].vendor << 16 | supplement[i].device;
 
 		if (before >= here)

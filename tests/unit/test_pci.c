@@ -8,7 +8,7 @@
 
 enum { HANG_SECONDS = 20 };
 
-#define GPU "0000:08:00.0"
+#define GPU	 "0000:08:00.0"
 #define GPU_PATH "pci0000:00/0000:00:03.0/" GPU
 
 static const struct tree_function gpu = { GPU_PATH, 0x10de, 0x25b6, 0x030200, "nvidia", 38 };
@@ -19,7 +19,7 @@ static int setup(void **state)
 
 	tree_make(tree);
 	*state = tree;
-	alarm(HANG_SECONDS);	/* a trap that was opened ends the program */
+	alarm(HANG_SECONDS); /* a trap that was opened ends the program */
 	return 0;
 }
 
@@ -128,7 +128,7 @@ static void reads_bars(void **state)
 		       "0x0000000094000000 0x00000000943fffff 0x0000000000040200\n");
 	f = read_one(tree, GPU);
 	bars = f->bars.items;
-	assert_int_equal(f->bars.n, 4);	/* neither the ROM nor those of VFs */
+	assert_int_equal(f->bars.n, 4); /* neither the ROM nor those of VFs */
 	assert_int_equal(bars[0].index, 0);
 	assert_int_equal(bars[0].start, 0x93000000);
 	assert_int_equal(bars[0].bytes, 16 << 20);
@@ -148,7 +148,11 @@ static void follows_wide_domains(void **state)
 {
 	static const struct tree_function vmd = {
 		"pci0000:00/0000:00:0e.0/pci10000:e0/10000:e0:06.0/10000:e1:00.0",
-		0x144d, 0xa80a, 0x010802, "nvme", 7
+		0x144d,
+		0xa80a,
+		0x010802,
+		"nvme",
+		7
 	};
 	CLEANUP(function_unrefp) struct function *f = NULL;
 	struct pci_address *parents;
@@ -201,7 +205,8 @@ static void tells_the_vgpu_interface(void **state)
 		const char *file, *of_pf, *of_vf;
 	} cases[] = {
 		{ GPU "/mdev_supported_types/nvidia-222/name", "mdev", NULL },
-		{ "0000:08:00.4/mdev_supported_types/nvidia-754/name", "mdev_per_vf", "mdev_per_vf" },
+		{ "0000:08:00.4/mdev_supported_types/nvidia-754/name", "mdev_per_vf",
+		  "mdev_per_vf" },
 		{ "0000:08:00.4/nvidia/creatable_vgpu_types", "vendor_vf", "vendor_vf" },
 		{ "0000:08:00.4/nvidia/something_else", "sriov", NULL },
 	};
@@ -218,7 +223,7 @@ static void tells_the_vgpu_interface(void **state)
 		CLEANUP(function_unrefp) struct function *pf = NULL, *vf = NULL;
 
 		snprintf(path, sizeof(path), "sys/bus/pci/devices/%s", cases[i].file);
-		tree_trap(tree, path);	/* looked for, never read: it runs vendor code */
+		tree_trap(tree, path); /* looked for, never read: it runs vendor code */
 		pf = read_one(tree, GPU);
 		vf = read_one(tree, "0000:08:00.4");
 		assert_string_equal(pf->vgpu, cases[i].of_pf);
@@ -278,7 +283,7 @@ static void tells_resets_apart(void **state)
 	function_unref(f);
 }
 
-static const char *const never_read[] = { "config", "rom", "sriov_numvfs", "driver_override",
+static const char *const never_read[] = { "config",    "rom",	 "sriov_numvfs", "driver_override",
 					  "resource0", "uevent", "enable" };
 
 static void leaves_out_what_hangs(void **state)
@@ -346,8 +351,8 @@ static void knows_noiommu_groups(void **state)
 	CLEANUP(function_unrefp) struct function *f = NULL;
 	struct tree *tree = *state;
 
-	tree_function(tree, &(struct tree_function){ GPU_PATH, 0x10de, 0x1c82, 0x030000, "vfio-pci",
-						     0 });
+	tree_function(tree,
+		      &(struct tree_function){ GPU_PATH, 0x10de, 0x1c82, 0x030000, "vfio-pci", 0 });
 	tree_file(tree, "sys/kernel/iommu_groups/0/name", "vfio-noiommu\n");
 	f = read_one(tree, GPU);
 	assert_int_equal(f->group, 0);
@@ -423,7 +428,7 @@ static void says_gone(void **state)
 	assert_int_equal(function_read(&tree->root, address, &f, &err), -1);
 	assert_int_equal(err.code, ERROR_GONE);
 	tree_function(tree, &gpu);
-	tree_drop(tree, "sys/devices/" GPU_PATH);	/* the link of bus/pci is left behind */
+	tree_drop(tree, "sys/devices/" GPU_PATH); /* the link of bus/pci is left behind */
 	assert_int_equal(function_read(&tree->root, address, &f, &err), -1);
 	assert_int_equal(err.code, ERROR_GONE);
 	assert_null(f);

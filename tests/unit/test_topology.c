@@ -55,8 +55,8 @@ static void make(struct machine *m, const struct row_function *rows, size_t n)
 	*m = (struct machine){ .arena = arena_new() };
 	assert_true(n <= FUNCTIONS_MAX);
 	for (size_t i = 0; i < n; i++)
-		*list_add(m->arena, &m->functions, struct function *) =
-			function_of(m->arena, &rows[i]);
+		*list_add(m->arena, &m->functions, struct function *) = function_of(m->arena,
+										    &rows[i]);
 	topology_cards(&m->functions, &filter, m->arena, &m->cards, m->card_of);
 }
 #define MAKE(m, rows) make((m), (rows), ARRAY_SIZE(rows))
@@ -122,7 +122,7 @@ static void a_vf_is_a_card_of_its_own(void **state UNUSED)
 	arena_free(m.arena);
 }
 
-#define ARC_UP "0000:01:00.0"
+#define ARC_UP	  "0000:01:00.0"
 #define ARC_DOWN1 "0000:02:01.0"
 #define ARC_DOWN2 "0000:02:04.0"
 
@@ -153,7 +153,10 @@ static void a_switch_is_own_with_vfs(void **state UNUSED)
 		{ ARC_UP, 0x8086, 0x060400, { "0000:00:01.0" }, NULL },
 		{ ARC_DOWN1, 0x8086, 0x060400, { "0000:00:01.0", ARC_UP }, NULL },
 		{ "0000:03:00.0", 0x8086, 0x030000, { "0000:00:01.0", ARC_UP, ARC_DOWN1 }, NULL },
-		{ "0000:03:01.0", 0x8086, 0x030000, { "0000:00:01.0", ARC_UP, ARC_DOWN1 },
+		{ "0000:03:01.0",
+		  0x8086,
+		  0x030000,
+		  { "0000:00:01.0", ARC_UP, ARC_DOWN1 },
 		  "0000:03:00.0" },
 	};
 	struct machine m;
@@ -304,8 +307,8 @@ static void tells_what_blocks(void **state UNUSED)
 	f.bridge = false;
 	f.driver = "nouveau";
 	*list_add(arena, &card.functions, struct function *) = own;
-	assert_false(function_blocks(&f, &card));	/* the card itself is not in its own way */
-	f.driver = NULL;	/* not unbound, but unreadable: nothing says that it does no harm */
+	assert_false(function_blocks(&f, &card)); /* the card itself is not in its own way */
+	f.driver = NULL; /* not unbound, but unreadable: nothing says that it does no harm */
 	*list_add(arena, &f.unknown, struct row_pair) = (struct row_pair){ "driver", "unreadable" };
 	assert_true(function_blocks(&f, NULL));
 	arena_free(arena);

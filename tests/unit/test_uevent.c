@@ -142,8 +142,8 @@ static void many_become_all(void **state)
 
 	for (int i = 0; i < 1030; i++) {
 		n = snprintf(message, sizeof(message),
-			     "add@x%cDEVPATH=/devices/pci0000:00/0000:%02x:%02x.%x%cSUBSYSTEM=pci", 0,
-			     i >> 8, i >> 3 & 31, i & 7, 0);
+			     "add@x%cDEVPATH=/devices/pci0000:00/0000:%02x:%02x.%x%cSUBSYSTEM=pci",
+			     0, i >> 8, i >> 3 & 31, i & 7, 0);
 		send_bytes(f, message, (size_t)n + 1);
 		assert_int_equal(uevent_drain(f->fd, &f->changes, NULL), 1);
 		assert_int_equal(f->changes.all, i >= 1024);
@@ -197,7 +197,7 @@ static void believes_only_the_kernel(void **state UNUSED)
 	all.nl_pid = mine.nl_pid;
 	n = sendto(to, message, sizeof(message) - 1, 0, (struct sockaddr *)&all, sizeof(all));
 	if (n < 0) {
-		assert_int_equal(errno, EPERM);	/* not root: the kernel does not even let it */
+		assert_int_equal(errno, EPERM); /* not root: the kernel does not even let it */
 		return;
 	}
 	assert_true(uevent_drain(fd, &changes, &err) >= 1);
@@ -225,9 +225,9 @@ static int flood(void)
 	for (int i = 0; i < FLOOD; i++)
 		sendto(to, message, sizeof(message) - 1, MSG_DONTWAIT, (struct sockaddr *)&group,
 		       sizeof(group));
-	ret = uevent_drain(fd, &changes, NULL) >= 0 && changes.all && !changes.addresses.n ?
-		      OVERRUN_OK :
-		      OVERRUN_NOT_TOLD;
+	ret = uevent_drain(fd, &changes, NULL) >= 0 && changes.all && !changes.addresses.n
+		      ? OVERRUN_OK
+		      : OVERRUN_NOT_TOLD;
 	close(fd);
 	close(to);
 	arena_free(changes.arena);

@@ -145,7 +145,7 @@ static void up_to_sys(const char *path, char buf[static PATH_BYTES])
 
 	for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/'))
 		at += (size_t)snprintf(buf + at, PATH_BYTES - at, "../");
-	snprintf(buf + at, PATH_BYTES - at, "../");	/* and "devices" */
+	snprintf(buf + at, PATH_BYTES - at, "../"); /* and "devices" */
 }
 
 static void number_attribute(struct tree *tree, const char *address, const char *name, int digits,
