@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The calls of privd_client.h by name: what goes into a request and what comes out of a long answer. */
+/* The calls of privd_client.h by name: what goes into a request and what comes out of a long
+ * answer. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,11 +36,14 @@ static int put_name(struct privd_request *request, const char *name, struct erro
 	size_t n = name ? strlen(name) : 0;
 
 	if (n >= sizeof(request->name))
-		return error_set(err, ERROR_INVALID_VALUE, "\"%.60s\" is too long for a name", name);
+		return error_set(err, ERROR_INVALID_VALUE, "\"%.60s\" is too long for a name",
+				 name);
 	if (n)
 		memcpy(request->name, name, n);
-	if (strspn(request->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != n)
-		return error_set(err, ERROR_INVALID_VALUE, "\"%.60s\" is no name of a driver or type", name);
+	if (strspn(request->name,
+		   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != n)
+		return error_set(err, ERROR_INVALID_VALUE,
+				 "\"%.60s\" is no name of a driver or type", name);
 	return 0;
 }
 
@@ -56,8 +60,8 @@ static int call_value(struct privd *privd, const struct privd_request *request, 
 }
 
 /* The commonest form: one function, and perhaps a name or a number. */
-static int change(struct privd *privd, enum privd_op op, struct pci_address address, const char *name,
-		  uint64_t number, uint64_t *value, struct error *err)
+static int change(struct privd *privd, enum privd_op op, struct pci_address address,
+		  const char *name, uint64_t number, uint64_t *value, struct error *err)
 {
 	struct privd_request request = privd_request_new(op, &address);
 
@@ -68,11 +72,11 @@ static int change(struct privd *privd, enum privd_op op, struct pci_address addr
 }
 
 /*
- * The long answer as bytes in the arena, with a NUL behind them. *n is what privd said it is; the memfd
- * is sealed, but its size is checked all the same.
+ * The long answer as bytes in the arena, with a NUL behind them. *n is what privd said it is; the
+ * memfd is sealed, but its size is checked all the same.
  */
-static int long_answer(struct privd *privd, const struct privd_request *request, struct arena *arena,
-		       char **bytes, size_t *n, struct error *err)
+static int long_answer(struct privd *privd, const struct privd_request *request,
+		       struct arena *arena, char **bytes, size_t *n, struct error *err)
 {
 	struct privd_reply reply = { 0 };
 	CLEAN_FD int data = -1;
@@ -83,7 +87,8 @@ static int long_answer(struct privd *privd, const struct privd_request *request,
 	if (privd_call_data(privd, request, &reply, &data, err) < 0)
 		return -1;
 	if (reply.length > PRIVD_DATA_MAX || (reply.length && data < 0))
-		return error_set(err, ERROR_HELPER, "horcrux-privd gave an answer without its data");
+		return error_set(err, ERROR_HELPER,
+				 "horcrux-privd gave an answer without its data");
 	buf = arena_alloc(arena, (size_t)reply.length + 1, 1);
 	while (done < reply.length && r > 0) {
 		r = pread(data, buf + done, (size_t)reply.length - done, (off_t)done);
@@ -91,7 +96,8 @@ static int long_answer(struct privd *privd, const struct privd_request *request,
 			done += (size_t)r;
 	}
 	if (done < reply.length)
-		return error_errno(err, ERROR_HELPER, r < 0 ? errno : EIO, "horcrux-privd's answer");
+		return error_errno(err, ERROR_HELPER, r < 0 ? errno : EIO,
+				   "horcrux-privd's answer");
 	*bytes = buf;
 	*n = done;
 	return 0;
@@ -230,7 +236,8 @@ int privd_reset(struct privd *privd, struct pci_address address, struct error *e
 int privd_reset_method(struct privd *privd, struct pci_address address, const char *const *words,
 		       size_t n, struct error *err)
 {
-	return change(privd, PRIVD_RESET_METHOD, address, NULL, privd_reset_pack(words, n), NULL, err);
+	return change(privd, PRIVD_RESET_METHOD, address, NULL, privd_reset_pack(words, n), NULL,
+		      err);
 }
 
 int privd_remove(struct privd *privd, struct pci_address address, struct error *err)
@@ -240,14 +247,13 @@ int privd_remove(struct privd *privd, struct pci_address address, struct error *
 
 int privd_rescan(struct privd *privd, const struct pci_address *address, struct error *err)
 {
-	struct privd_request request =
-		privd_request_new(address ? PRIVD_RESCAN : PRIVD_RESCAN_ALL, address);
+	struct privd_request request = privd_request_new(address ? PRIVD_RESCAN : PRIVD_RESCAN_ALL,
+							 address);
 
 	return call_value(privd, &request, NULL, err);
 }
 
-int privd_unbind_lock(struct privd *privd, struct pci_address address, bool take,
-		      struct error *err)
+int privd_unbind_lock(struct privd *privd, struct pci_address address, bool take, struct error *err)
 {
 	return change(privd, PRIVD_UNBIND_LOCK, address, NULL, take, NULL, err);
 }
@@ -348,7 +354,8 @@ int privd_iomem(struct privd *privd, struct arena *arena, const char **text, str
 }
 
 /* A text of a fixed field; NULL when it is empty. */
-#define FIELD(arena, field) ((field)[0] ? arena_strndup((arena), (field), strnlen((field), sizeof(field))) : NULL)
+#define FIELD(arena, field)                                                                        \
+	((field)[0] ? arena_strndup((arena), (field), strnlen((field), sizeof(field))) : NULL)
 
 static int holders_of(struct privd *privd, const struct pci_address *addresses, size_t n,
 		      struct arena *arena, struct list *holders, struct error *err)
@@ -363,9 +370,13 @@ static int holders_of(struct privd *privd, const struct pci_address *addresses, 
 		return -1;
 	for (LIST_EACH(struct privd_holder, h, &answer))
 		*list_add(arena, holders, struct holder) = (struct holder){
-			.kind = FIELD(arena, h->kind), .pid = h->pid, .name = FIELD(arena, h->name),
-			.node = FIELD(arena, h->node), .since = FIELD(arena, h->since),
-			.unit = FIELD(arena, h->unit), .address = privd_address_in(h->address),
+			.kind = FIELD(arena, h->kind),
+			.pid = h->pid,
+			.name = FIELD(arena, h->name),
+			.node = FIELD(arena, h->node),
+			.since = FIELD(arena, h->since),
+			.unit = FIELD(arena, h->unit),
+			.address = privd_address_in(h->address),
 		};
 	return 0;
 }
@@ -398,8 +409,10 @@ int privd_critical(struct privd *privd, const struct class_filter *filter, struc
 		return -1;
 	for (LIST_EACH(struct privd_critical, c, &answer))
 		*list_add(arena, &found, struct critical) = (struct critical){
-			.address = privd_address_in(c->address), .code = FIELD(arena, c->code),
-			.why = FIELD(arena, c->why), .evidence = FIELD(arena, c->evidence),
+			.address = privd_address_in(c->address),
+			.code = FIELD(arena, c->code),
+			.why = FIELD(arena, c->why),
+			.evidence = FIELD(arena, c->evidence),
 		};
 	*critical = found;
 	return (int)found.n;

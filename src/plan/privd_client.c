@@ -2,9 +2,9 @@
 /*
  * See privd_client.h. The connection: what is under way, and the thread that reads.
  *
- * `lock` guards everything in struct privd but what is immutable. Nothing sleeps under it: requests are
- * sent without waiting, and a call waits on its own condition. The fd is closed by the reading thread
- * only, under the lock, so nobody sends to a number that is another file by then.
+ * `lock` guards everything in struct privd but what is immutable. Nothing sleeps under it: requests
+ * are sent without waiting, and a call waits on its own condition. The fd is closed by the reading
+ * thread only, under the lock, so nobody sends to a number that is another file by then.
  */
 #include "plan/privd_client.h"
 
@@ -21,10 +21,11 @@
 #include "base/id.h"
 
 enum {
-	CONNECT_MS = 3000,	/* a call waits so long for a connection: privd is back within 2 s */
-	RETRY_MS = 100,		/* between two tries to connect; doubled while nobody waits, up to */
+	CONNECT_MS = 3000, /* a call waits so long for a connection: privd is back within 2 s */
+	RETRY_MS = 100,	   /* between two tries to connect; doubled while nobody waits, up to */
 	RETRY_MAX_MS = 5000,
-	REPLY_MS = PRIVD_DEADLINE_MAX_MS + 10000,	/* privd answers before; this is for a broken one */
+	REPLY_MS = PRIVD_DEADLINE_MAX_MS +
+		   10000, /* privd answers before; this is for a broken one */
 };
 
 struct pending {
@@ -37,15 +38,15 @@ struct pending {
 };
 
 struct privd {
-	char path[108];			/* immutable; "": connections are handed in */
-	struct privd_events events;	/* immutable */
-	pthread_t thread;		/* immutable */
+	char path[108];		    /* immutable; "": connections are handed in */
+	struct privd_events events; /* immutable */
+	pthread_t thread;	    /* immutable */
 	pthread_mutex_t lock;
-	pthread_cond_t changed;		/* fd, next_fd, callers, closing */
-	int fd;				/* -1: no connection */
-	uint64_t connection;		/* its number, from 1 */
-	int next_fd;			/* handed in and not yet taken; -1 */
-	unsigned callers;		/* that wait for a connection */
+	pthread_cond_t changed; /* fd, next_fd, callers, closing */
+	int fd;			/* -1: no connection */
+	uint64_t connection;	/* its number, from 1 */
+	int next_fd;		/* handed in and not yet taken; -1 */
+	unsigned callers;	/* that wait for a connection */
 	bool closing;
 	uint64_t id;
 	struct pending *pending;
@@ -90,7 +91,8 @@ static int connect_to(const char *path)
 	return TAKE_FD(fd);
 }
 
-/* A connection, or -1 when it is to end. Called with the lock held, which it lets go while it waits. */
+/* A connection, or -1 when it is to end. Called with the lock held, which it lets go while it
+ * waits. */
 static int next_connection(struct privd *p)
 {
 	unsigned wait_ms = RETRY_MS;
@@ -124,7 +126,9 @@ static int receive(int fd, struct privd_reply *reply, int *data)
 		char bytes[CMSG_SPACE(sizeof(int))];
 	} control;
 	struct iovec part = { .iov_base = reply, .iov_len = sizeof(*reply) };
-	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control,
+	struct msghdr message = { .msg_iov = &part,
+				  .msg_iovlen = 1,
+				  .msg_control = &control,
 				  .msg_controllen = sizeof(control) };
 	struct cmsghdr *header;
 	ssize_t n;
@@ -222,7 +226,8 @@ struct privd *privd_new(const char *path, const struct privd_events *events, str
 	if (events)
 		p->events = *events;
 	p->fd = p->next_fd = -1;
-	/* ids are told apart over restarts of the daemon, too: what is late may be from before one */
+	/* ids are told apart over restarts of the daemon, too: what is late may be from before one
+	 */
 	if (getrandom(&p->id, sizeof(p->id), 0) != (ssize_t)sizeof(p->id))
 		p->id = time_monotonic_ms() << 20;
 	pthread_mutex_init(&p->lock, NULL);
@@ -249,7 +254,7 @@ void privd_free(struct privd *p)
 	pthread_mutex_unlock(&p->lock);
 	pthread_join(p->thread, NULL);
 	pthread_mutex_lock(&p->lock);
-	while (p->pending)	/* calls that were under way are just leaving */
+	while (p->pending) /* calls that were under way are just leaving */
 		pthread_cond_wait(&p->changed, &p->lock);
 	pthread_mutex_unlock(&p->lock);
 	cleanup_closep(&p->next_fd);
@@ -305,7 +310,7 @@ static int await_connection(struct privd *p, uint64_t lost, const struct timespe
 {
 	bool late = false;
 
-	pthread_cond_broadcast(&p->changed);	/* the reader shall not wait longer */
+	pthread_cond_broadcast(&p->changed); /* the reader shall not wait longer */
 	p->callers++;
 	while ((p->fd < 0 || p->connection == lost) && !p->closing && !late)
 		late = pthread_cond_timedwait(&p->changed, &p->lock, until) == ETIMEDOUT;
@@ -356,7 +361,8 @@ static int await_reply(struct privd *p, struct pending *me, const struct privd_r
 			break;
 	if (me->state == ANSWERED)
 		return 0;
-	error_set(err, ERROR_HELPER, "horcrux-privd %s during %s, so it is not known whether it was done",
+	error_set(err, ERROR_HELPER,
+		  "horcrux-privd %s during %s, so it is not known whether it was done",
 		  me->state == LOST ? "died" : "did not answer", privd_op_name(request->header.op));
 	return error_hint(err, "what the host looks like now is read again by itself; "
 			       "`journalctl -u horcrux-privd` says more");

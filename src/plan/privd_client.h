@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * horcruxd's end of the socket to horcrux-privd. Calls come from any task thread and block until the
- * reply, which comes within the operation's deadline (privd's table); many may be under way at once.
- * One thread of its own reads replies and late news and connects again when privd was restarted.
+ * horcruxd's end of the socket to horcrux-privd. Calls come from any task thread and block until
+ * the reply, which comes within the operation's deadline (privd's table); many may be under way at
+ * once. One thread of its own reads replies and late news and connects again when privd was
+ * restarted.
  *
- * Errors of every call:
- *   ERROR_HELPER	privd cannot be reached, or died with the call under way: then nobody knows what
- *			happened, and privd_live() must be asked before that card is written to again
- *   ERROR_STUCK	it did not come back in time, or an earlier operation on that address has not; who
- *			does it lives on (privd_live), and its end is told to events.late
- *   ERROR_CONFLICT	something is in the way: the kernel or the driver said no, or another change is under way
- *   ERROR_READ_ONLY	this host root is no kernel's
- *   ERROR_GONE		there is no such device (any more)
- *   ERROR_PROOF_FAILED	written, and reads back otherwise
- *   ERROR_INVALID_VALUE, ERROR_TOO_MANY, ERROR_SYSTEM
- * each with a message for people, and a hint where there is something to do.
+ * Errors of every call, each with a message for people, and a hint where there is something to do:
+ *
+ * - ERROR_HELPER: privd cannot be reached, or died with the call under way. Then nobody knows what
+ *   happened, and privd_live() must be asked before that card is written to again.
+ * - ERROR_STUCK: it did not come back in time, or an earlier operation on that address has not. Who
+ *   does it lives on (privd_live), and its end is told to events.late.
+ * - ERROR_CONFLICT: the kernel or the driver said no, or another change is under way.
+ * - ERROR_READ_ONLY: this host root is no kernel's.
+ * - ERROR_GONE: there is no such device (any more).
+ * - ERROR_PROOF_FAILED: written, and reads back otherwise.
+ * - ERROR_INVALID_VALUE, ERROR_TOO_MANY, ERROR_SYSTEM.
  */
 #pragma once
 
@@ -26,7 +27,7 @@
 
 struct privd;
 
-/* Called in the reading thread, with no lock held; must not call back into privd, nor block long. */
+/* Called in the reading thread, no lock held; must not call back into privd, nor block long. */
 struct privd_events {
 	void *data;
 	/* An operation that was past its deadline is over: reply->header.id, ->ended, ->address. */
@@ -37,8 +38,8 @@ struct privd_events {
 
 /*
  * path: the listening socket (PRIVD_SOCKET), connected to again whenever it is lost; or NULL, and
- * connections are handed in with privd_attach(). events may be NULL. NULL with an error when there is
- * no memory or thread; that privd does not answer is no error here.
+ * connections are handed in with privd_attach(). events may be NULL. NULL with an error when there
+ * is no memory or thread; that privd does not answer is no error here.
  */
 struct privd *privd_new(const char *path, const struct privd_events *events, struct error *err);
 /* Ends the thread; calls still under way answer ERROR_HELPER. No call may begin after. */
@@ -46,8 +47,8 @@ void privd_free(struct privd *privd);
 DEFINE_CLEANUP(struct privd *, privd_free)
 
 /*
- * A connected socket (of a socketpair whose other end a fresh privd has). Takes fd. The privd before must
- * have been reaped: what its children did is settled only then.
+ * A connected socket (of a socketpair whose other end a fresh privd has). Takes fd. The privd
+ * before must have been reaped: what its children did is settled only then.
  */
 void privd_attach(struct privd *privd, int fd);
 
@@ -62,14 +63,14 @@ struct privd_request privd_request_new(enum privd_op op, const struct pci_addres
 struct pci_address privd_address_in(struct privd_address address);
 
 /*
- * Ask and wait. 0: the status is PRIVD_OK. -1: err; *reply is filled in when there was one. data: the
- * long answer as a sealed memfd, the caller's to close, -1 without one; NULL: it is not wanted.
+ * Ask and wait. 0: the status is PRIVD_OK. -1: err; *reply is filled in when there was one. data:
+ * the long answer as a sealed memfd, the caller's to close, -1 without one; NULL: it is not wanted.
  */
 int privd_call(struct privd *privd, const struct privd_request *request, struct privd_reply *reply,
 	       struct error *err);
 int privd_call_data(struct privd *privd, const struct privd_request *request,
 		    struct privd_reply *reply, int *data, struct error *err);
-/* The error that stands for a reply whose status is not PRIVD_OK; -1. why: text for PRIVD_UNREADABLE. */
+/* The error for a reply whose status is not PRIVD_OK; -1. why: the text of PRIVD_UNREADABLE. */
 int privd_error(const struct privd_request *request, const struct privd_reply *reply,
 		const char *why, struct error *err);
 
@@ -99,7 +100,8 @@ int privd_mdev_create(struct privd *privd, struct pci_address address, const cha
 int privd_mdev_remove(struct privd *privd, struct pci_address address, const char *uuid,
 		      struct error *err);
 /* 0: none. Read back. */
-int privd_vf_type(struct privd *privd, struct pci_address address, uint32_t type, struct error *err);
+int privd_vf_type(struct privd *privd, struct pci_address address, uint32_t type,
+		  struct error *err);
 /* power/control "on" (stays awake) or "auto". Read back. */
 int privd_power(struct privd *privd, struct pci_address address, bool on, struct error *err);
 int privd_d3cold(struct privd *privd, struct pci_address address, bool allowed, struct error *err);
@@ -110,7 +112,7 @@ int privd_reset_method(struct privd *privd, struct pci_address address, const ch
 int privd_remove(struct privd *privd, struct pci_address address, struct error *err);
 /* address NULL: all buses; else the bus that it, a bridge perhaps, is on, and what is below. */
 int privd_rescan(struct privd *privd, const struct pci_address *address, struct error *err);
-/* NVIDIA's lock against new users; taken only while there are none (ERROR_CONFLICT else). Read back. */
+/* NVIDIA's lock against new users, to be had only while there are none (else ERROR_CONFLICT). */
 int privd_unbind_lock(struct privd *privd, struct pci_address address, bool take,
 		      struct error *err);
 int privd_module(struct privd *privd, const char *name, struct error *err);

@@ -22,8 +22,8 @@
 #include "privd/process.h"
 
 /*
- * Sockets above all must not stay open here: a child that sleeps for ever would keep the daemon from
- * seeing that privd is gone.
+ * Sockets above all must not stay open here: a child that sleeps for ever would keep the daemon
+ * from seeing that privd is gone.
  */
 static void keep_only(int root, int record, int data)
 {
@@ -53,12 +53,13 @@ static void plain_signals(void)
 }
 
 /* In the child; `privd` is the parent's pid. */
-static _Noreturn void child_main(const struct children *children, const struct child *me, pid_t privd,
-				 const struct privd_request *request, bool strike)
+static _Noreturn void child_main(const struct children *children, const struct child *me,
+				 pid_t privd, const struct privd_request *request, bool strike)
 {
 	struct record record = { .child = me->told };
-	struct op op = { .root = children->root, .request = request, .data = me->data,
-			 .strike = strike };
+	struct op op = {
+		.root = children->root, .request = request, .data = me->data, .strike = strike
+	};
 
 	/* until the record is written, this child must not outlive privd; after, it may */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -142,7 +143,8 @@ static bool same_thing(const struct privd_child *a, const struct privd_request *
  * What a request has to wait for: anything stuck, and for a change, any other change. Reads of what
  * is being changed wait in the kernel at worst.
  */
-static const struct child *in_the_way(const struct children *children, const struct privd_request *r)
+static const struct child *in_the_way(const struct children *children,
+				      const struct privd_request *r)
 {
 	const struct child *found = NULL;
 
@@ -159,7 +161,8 @@ static const struct child *in_the_way(const struct children *children, const str
 	return found;
 }
 
-static int launch(struct children *children, struct child *child, const struct privd_request *request)
+static int launch(struct children *children, struct child *child,
+		  const struct privd_request *request)
 {
 	enum privd_op op = request->header.op;
 	bool strike = fault_take_inside(op);
@@ -206,8 +209,10 @@ bool children_start(struct children *children, const struct privd_request *reque
 		return false;
 	}
 	fault_strike(op, FAULT_BEFORE);
-	child->told = (struct privd_child){ .id = request->header.id, .op = (uint16_t)op,
-					    .since_ms = wall_ms(), .address = request->address,
+	child->told = (struct privd_child){ .id = request->header.id,
+					    .op = (uint16_t)op,
+					    .since_ms = wall_ms(),
+					    .address = request->address,
 					    .write = privd_op_writes(op) };
 	child->asker = asker;
 	child->deadline_ms = op_deadline(op);
@@ -229,7 +234,8 @@ nfds_t children_poll(const struct children *children, struct pollfd *fds)
 
 	for (size_t i = 0; i < PRIVD_CHILDREN; i++)
 		if (children->child[i].told.id)
-			fds[n++] = (struct pollfd){ .fd = children->child[i].pidfd, .events = POLLIN };
+			fds[n++] = (struct pollfd){ .fd = children->child[i].pidfd,
+						    .events = POLLIN };
 	return n;
 }
 
@@ -279,7 +285,8 @@ static struct privd_reply outcome(const struct child *child)
 	return reply;
 }
 
-bool children_ended(struct children *children, struct privd_reply *reply, uint64_t *asker, int *data)
+bool children_ended(struct children *children, struct privd_reply *reply, uint64_t *asker,
+		    int *data)
 {
 	struct child *child = NULL;
 
@@ -288,7 +295,7 @@ bool children_ended(struct children *children, struct privd_reply *reply, uint64
 			child = &children->child[i];
 	if (!child)
 		return false;
-	if (child->data >= 0)	/* our own, not an earlier privd's */
+	if (child->data >= 0) /* our own, not an earlier privd's */
 		waitpid((pid_t)child->told.pid, NULL, 0);
 	fault_strike(child->told.op, FAULT_AFTER);
 	*reply = outcome(child);
@@ -341,7 +348,7 @@ size_t children_live(const struct children *children, struct privd_child out[sta
 	return n;
 }
 
-/* One record that an earlier privd left: its child's place, if the child lives; else it is removed. */
+/* One record that an earlier privd left. Where the child lives it gets a place, else it goes. */
 static void adopt(struct children *children, const char *name)
 {
 	CLEAN_FD int fd = openat(children->directory, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);

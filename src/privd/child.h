@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The operations under way, each in a forked child: a write into sysfs can sleep for ever, and then
- * only that child does. Past its deadline a child is stuck: it is left alone (a signal would not end
- * it), who asked is told, and its address is closed for everything else until it ends.
+ * only that child does. Past its deadline a child is stuck: it is left alone (a signal would not
+ * end it), who asked is told, and its address is closed for everything else until it ends.
  *
  * At most PRIVD_CHILDREN. Children that an earlier privd left are found again by their records
  * (record.h) and count as stuck. Owned by privd's one thread.
@@ -17,20 +17,20 @@
 #include "privd/record.h"
 
 struct child {
-	struct privd_child told;	/* as PRIVD_LIVE tells it; id 0: this place is free */
+	struct privd_child told; /* as PRIVD_LIVE tells it; id 0: this place is free */
 	int pidfd;
 	int record;
-	int data;			/* memfd for the long answer; -1: an earlier privd's child */
+	int data; /* memfd for the long answer; -1: an earlier privd's child */
 	char name[RECORD_NAME];
-	uint64_t asker;			/* connection to answer; 0 when it was answered */
-	uint64_t deadline;		/* CLOCK_MONOTONIC ms */
+	uint64_t asker;	   /* connection to answer; 0 when it was answered */
+	uint64_t deadline; /* CLOCK_MONOTONIC ms */
 	unsigned deadline_ms;
 };
 
 struct children {
 	const struct host_root *root;
 	int directory;
-	unsigned deadline_cap_ms;	/* no deadline is later; for tests */
+	unsigned deadline_cap_ms; /* no deadline is later; for tests */
 	struct child child[PRIVD_CHILDREN];
 };
 
@@ -50,11 +50,12 @@ nfds_t children_poll(const struct children *children, struct pollfd *fds);
 int children_timeout(const struct children *children);
 
 /*
- * One child that has ended, whose place is then free; false when there is none. *reply says what came
- * out: to `*asker`, or, where that is 0, a PRIVD_LATE for everybody. *data is the sealed answer, the
- * caller's to close; -1 without one.
+ * One child that has ended, whose place is then free; false when there is none. *reply says what
+ * came out: to `*asker`, or, where that is 0, a PRIVD_LATE for everybody. *data is the sealed
+ * answer, the caller's to close; -1 without one.
  */
-bool children_ended(struct children *children, struct privd_reply *reply, uint64_t *asker, int *data);
+bool children_ended(struct children *children, struct privd_reply *reply, uint64_t *asker,
+		    int *data);
 /*
  * One child that is past its deadline now, and the reply that says so; false when there is none.
  * *asker is 0 when nobody is to be told.
@@ -65,7 +66,8 @@ bool children_expired(struct children *children, struct privd_reply *reply, uint
 void children_orphan(struct children *children, uint64_t asker);
 
 /* All that live, into `out`; returns how many. */
-size_t children_live(const struct children *children, struct privd_child out[static PRIVD_CHILDREN]);
+size_t children_live(const struct children *children,
+		     struct privd_child out[static PRIVD_CHILDREN]);
 
 /* A reply to that request, with nothing in it yet. */
 struct privd_reply reply_to(const struct privd_request *request, enum privd_status status);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Faults for the crash tests: HORCRUX_FAULT=kill:privd:OP:before|inside|after, read from the
- * environment only, once. `before`: privd kills itself when the request is there and nothing was done.
- * `inside`: the child that is about to write kills privd, lets a moment go by, and writes.
+ * environment only, once. `before`: privd kills itself when the request is there and nothing was
+ * done. `inside`: the child that is about to write kills privd, lets a moment go by, and writes.
  * `after`: privd kills itself when the child has ended and nobody was told.
  *
- * It strikes once per run directory (the file `privd-fault` there says that it did), so that a privd
- * that is started again with the same environment works. Owned by privd's one thread.
+ * It strikes once per run directory (the file `privd-fault` there says that it did), so that a
+ * privd that is started again with the same environment works. Owned by privd's one thread.
  */
 #pragma once
 
@@ -14,7 +14,7 @@
 
 enum fault_when { FAULT_NOWHERE, FAULT_BEFORE, FAULT_INSIDE, FAULT_AFTER };
 
-/* Reads the environment; logs what is armed. A fault for privd that cannot be read is -1 with a log. */
+/* Reads the environment, and logs what is armed; -1 when it is for privd and makes no sense. */
 int fault_init(int run_directory);
 
 /* Kills this process if that is what was asked for. */

@@ -2,29 +2,30 @@
 /*
  * horcrux-privd: the part of Horcrux that runs as root. It does what the closed list of protocol.h
  * says, for one user, each thing in a child with a deadline, and nothing else: no network, no JSON,
- * no libvirt, no files of users, no configuration. Where the kernel's files are it learns from its own
- * command line only.
+ * no libvirt, no files of users, no configuration. Where the kernel's files are it learns from its
+ * own command line only.
  *
- * One thread, one poll(2): the socket, the children (pidfds), signals. What it remembers is what runs
- * now; that is on file in RUN/privd-children/ too (record.h), so it may be killed at any moment, also
- * with children that sleep in the kernel, and started again.
+ * One thread, one poll(2): the socket, the children (pidfds), signals. What it remembers is what
+ * runs now; that is on file in RUN/privd-children/ too (record.h), so it may be killed at any
+ * moment, also with children that sleep in the kernel, and started again.
  *
  *   RUN is STATE/run with --state-dir=STATE, else /run/horcrux-privd.
  *
- * What its unit must say:
- *   horcrux-privd.socket: ListenSequentialPacket=/run/horcrux-privd.sock SocketUser=horcruxd
- *     SocketMode=0600. The owner of that file is who may connect.
- *   horcrux-privd.service: Type=notify, KillMode=process (a child that sleeps in unbind must neither
- *     hold up a stop nor be signalled), Restart=always with a RestartSec well below a second,
- *     RuntimeDirectory=horcrux-privd RuntimeDirectoryMode=0700 RuntimeDirectoryPreserve=yes,
- *     ProtectSystem=strict ReadWritePaths=/sys /proc, IPAddressDeny=any and
- *     RestrictAddressFamilies=AF_UNIX AF_NETLINK (no network; but sock_diag tells who is logged in by ssh),
- *     NoNewPrivileges, LockPersonality, RestrictNamespaces, MemoryDenyWriteExecute,
- *     CapabilityBoundingSet=CAP_SYS_ADMIN CAP_SYS_PTRACE CAP_SYS_MODULE CAP_SYS_RAWIO
- *     CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH.
- *     Not: PrivateNetwork, ProtectHome, PrivateTmp (what the host lives on is read from its own routes
- *     and mounts), ProtectKernelTunables (sysfs would be read-only), ProtectKernelModules (vfio-pci is
- *     loaded), PrivateDevices (/dev/vfio), ProtectProc and PrivatePIDs (holders are read from /proc).
+ * What its units must say:
+ *
+ * - horcrux-privd.socket: ListenSequentialPacket=/run/horcrux-privd.sock, SocketUser=horcruxd,
+ *   SocketMode=0600. The owner of that file is who may connect.
+ * - horcrux-privd.service: Type=notify; Restart=always with a RestartSec well below a second;
+ *   KillMode=process, so that a child that sleeps in unbind neither holds up a stop nor is
+ * signalled; RuntimeDirectory=horcrux-privd, RuntimeDirectoryMode=0700,
+ * RuntimeDirectoryPreserve=yes.
+ * - No network: IPAddressDeny=any, RestrictAddressFamilies=AF_UNIX AF_NETLINK (sock_diag tells who
+ * is logged in by ssh). ProtectSystem=strict with ReadWritePaths=/sys /proc. CapabilityBoundingSet=
+ *   CAP_SYS_ADMIN CAP_SYS_PTRACE CAP_SYS_MODULE CAP_SYS_RAWIO CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH.
+ * - Not: PrivateNetwork, ProtectHome, PrivateTmp (what the host lives on is read from its own
+ * routes and mounts), ProtectKernelTunables (sysfs would be read-only), ProtectKernelModules
+ * (vfio-pci is loaded), PrivateDevices (/dev/vfio), ProtectProc and PrivatePIDs (holders are read
+ * from /proc).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -60,14 +61,15 @@ static struct privd {
 	struct host_root root;
 	struct server server;
 	struct children children;
-	int run;		/* the run directory */
+	int run; /* the run directory */
 	int signals;
 } privd;
 
 static int usage(const char *why)
 {
 	log_error("%s; usage: horcrux-privd [--host-root=DIR] [--state-dir=DIR] [--socket-fd=N] "
-		  "[--peer-uid=UID] [--deadline-cap=MILLISECONDS] [--version]", why);
+		  "[--peer-uid=UID] [--deadline-cap=MILLISECONDS] [--version]",
+		  why);
 	return -1;
 }
 
@@ -108,7 +110,7 @@ static int one_option(struct options *o, int option)
 static int read_options(struct options *o, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "deadline-cap", required_argument, NULL, 'd' },	/* for tests */
+		{ "deadline-cap", required_argument, NULL, 'd' }, /* for tests */
 		{ "host-root", required_argument, NULL, 'r' },
 		{ "peer-uid", required_argument, NULL, 'u' },
 		{ "socket-fd", required_argument, NULL, 'f' },
@@ -147,13 +149,14 @@ static int open_run(const struct options *o)
 }
 
 /*
- * Whoever was here before must be altogether gone: only then has every child either left a record or
- * been killed with it (record.h). A connection breaks a little earlier than that.
+ * Whoever was here before must be altogether gone: only then has every child either left a record
+ * or been killed with it (record.h). A connection breaks a little earlier than that.
  */
 static int await_predecessor(int run)
 {
 	char text[64] = "";
-	CLEAN_FD int file = openat(run, "privd.pid", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	CLEAN_FD int file = openat(run, "privd.pid", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
+				   0600);
 	CLEAN_FD int other = -1;
 	unsigned long long start_time = 0;
 	struct pollfd p;
@@ -161,7 +164,8 @@ static int await_predecessor(int run)
 
 	if (file < 0)
 		return -errno;
-	if (pread(file, text, sizeof(text) - 1, 0) > 0 && sscanf(text, "%d %llu", &pid, &start_time) == 2)
+	if (pread(file, text, sizeof(text) - 1, 0) > 0 &&
+	    sscanf(text, "%d %llu", &pid, &start_time) == 2)
 		other = pid == getpid() ? -1 : process_open(pid, start_time);
 	p = (struct pollfd){ .fd = other, .events = POLLIN };
 	if (other >= 0 && poll(&p, 1, PREDECESSOR_MS) != 1)
@@ -198,7 +202,8 @@ static int take_socket(const struct options *o, struct error *err)
 	if (fd < 0 && sd_listen_fds(1) == 1)
 		fd = SD_LISTEN_FDS_START;
 	if (fd < 0)
-		return error_set(err, ERROR_USAGE, "no socket: start it by its socket unit, or with --socket-fd");
+		return error_set(err, ERROR_USAGE,
+				 "no socket: start it by its socket unit, or with --socket-fd");
 	return server_init(&privd.server, fd, o->peer_uid, err);
 }
 
@@ -213,7 +218,8 @@ static int set_up(const struct options *o, struct error *err)
 		return error_errno(err, ERROR_SYSTEM, -privd.run, "the run directory");
 	r = await_predecessor(privd.run);
 	if (r < 0)
-		return error_errno(err, ERROR_SYSTEM, -r, "another horcrux-privd works in the same run directory");
+		return error_errno(err, ERROR_SYSTEM, -r,
+				   "another horcrux-privd works in the same run directory");
 	children = directory(privd.run, "privd-children", 0700);
 	if (children < 0)
 		return error_errno(err, ERROR_SYSTEM, -children, "RUN/privd-children");
@@ -233,12 +239,13 @@ static void log_reply(const struct privd_reply *reply)
 	unsigned op = reply->ended ? reply->ended : reply->header.op;
 	const struct privd_address *a = &reply->address;
 	char text[PCI_ADDRESS_TEXT] = "-";
-	int priority = reply->status != PRIVD_OK || reply->ended ? LOG_WARNING :
-		       privd_op_writes(op)			 ? LOG_INFO :
-								   LOG_DEBUG;
+	int priority = reply->status != PRIVD_OK || reply->ended ? LOG_WARNING
+		       : privd_op_writes(op)			 ? LOG_INFO
+								 : LOG_DEBUG;
 
 	if (a->set)
-		pci_address_format((struct pci_address){ a->domain, a->bus, a->device, a->function }, text);
+		pci_address_format(
+			(struct pci_address){ a->domain, a->bus, a->device, a->function }, text);
 	log_line(priority, "%s %s: %s%s%s%s, request %llx", privd_op_name(op), text,
 		 privd_status_name(reply->status), reply->error ? ", " : "",
 		 reply->error ? strerrordesc_np(reply->error) ?: "?" : "",
@@ -258,7 +265,8 @@ static void answer_live(uint64_t from, const struct privd_request *request)
 	if (bytes) {
 		data = memfd_create("privd-live", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 		if (data < 0 || write(data, live, bytes) != (ssize_t)bytes ||
-		    fcntl(data, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)) {
+		    fcntl(data, F_ADD_SEALS,
+			  F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)) {
 			reply.status = PRIVD_FAILED;
 			reply.error = errno;
 			bytes = 0;

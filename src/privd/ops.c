@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of operations, the checks that all of them share, and what they write and answer with. */
+/* The table of operations, the checks they share, and what they write and answer with. */
 #include "privd/ops.h"
 
 #include <errno.h>
@@ -14,10 +14,11 @@
 
 enum { CHUNK = 64 << 10 };
 
-/* How long each may take, and the largest `value`. Binding loads firmware; VFs and huge pages move memory. */
+/* How long each may take, and the largest `value`. Binding loads firmware; VFs and huge pages move
+ * memory. */
 static const struct {
 	unsigned deadline_ms;
-	bool bridge;		/* a bridge will do too */
+	bool bridge; /* a bridge will do too */
 	uint64_t max;
 	enum privd_status (*run)(struct op *op);
 } table[PRIVD_OPS] = {

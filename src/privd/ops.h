@@ -20,13 +20,13 @@ enum { OP_PATH = 256, OP_TEXT = 4096 };
 struct op {
 	const struct host_root *root;
 	const struct privd_request *request;
-	char device[PCI_ADDRESS_TEXT];	/* the address as text; "" without one */
-	int data;			/* memfd for a long answer */
-	bool strike;			/* a fault: kill the parent straight before the write */
+	char device[PCI_ADDRESS_TEXT]; /* the address as text; "" without one */
+	int data;		       /* memfd for a long answer */
+	bool strike;		       /* a fault: kill the parent straight before the write */
 	/* what came out */
 	uint64_t value;
 	uint64_t length;
-	int error;			/* +errno */
+	int error; /* +errno */
 };
 
 /* Milliseconds after which it counts as stuck. */
@@ -68,30 +68,30 @@ bool op_writable(const struct op *op);
 /* The operations; each file has its own. */
 #define OP(name) enum privd_status name(struct op *op)
 
-OP(op_override);		/* ops_driver.c */
+OP(op_override); /* ops_driver.c */
 OP(op_unbind);
 OP(op_bind);
 OP(op_probe);
 OP(op_unbind_lock);
-OP(op_power);			/* ops_device.c */
+OP(op_power); /* ops_device.c */
 OP(op_d3cold);
 OP(op_reset);
 OP(op_reset_method);
 OP(op_remove);
 OP(op_rescan);
 OP(op_rescan_all);
-OP(op_vfs);			/* ops_vgpu.c */
+OP(op_vfs); /* ops_vgpu.c */
 OP(op_vf_autoprobe);
 OP(op_mdev_create);
 OP(op_mdev_remove);
 OP(op_vf_type);
 OP(op_read_types);
-OP(op_module);			/* ops_host.c */
+OP(op_module); /* ops_host.c */
 OP(op_hugepages);
 OP(op_read_iomem);
-OP(op_read_holders);		/* ops_look.c */
+OP(op_read_holders); /* ops_look.c */
 OP(op_read_critical);
-OP(op_read_override);		/* ops_read.c */
+OP(op_read_override); /* ops_read.c */
 OP(op_read_config);
 OP(op_read_rom);
 OP(op_read_vfio);

@@ -29,8 +29,8 @@ enum privd_status op_d3cold(struct op *op)
 {
 	enum privd_status status = op_write_number(op, "d3cold_allowed", op->request->value);
 
-	return status == PRIVD_OK ? reads_as(op, "d3cold_allowed", op->request->value ? "1" : "0") :
-				    status;
+	return status == PRIVD_OK ? reads_as(op, "d3cold_allowed", op->request->value ? "1" : "0")
+				  : status;
 }
 
 enum privd_status op_reset(struct op *op)

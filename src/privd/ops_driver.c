@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which driver a function is on (drivers/base/bus.c, drivers/pci/pci-driver.c). Unbinding can sleep
- * for ever with the device's lock held: remove() cannot fail, so drivers wait for their users in it.
+ * for ever with the device's lock held: remove() cannot fail, so drivers wait for their users in
+ * it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -79,7 +80,7 @@ enum privd_status op_probe(struct op *op)
 	enum privd_status status = op_write(op, "sys/bus/pci/drivers_probe", op->device);
 	char on[OP_PATH];
 
-	if (status == PRIVD_OK)	/* which the kernel also says when no driver wanted it */
+	if (status == PRIVD_OK) /* which the kernel also says when no driver wanted it */
 		op->value = op_driver(op, on, sizeof(on));
 	return status;
 }

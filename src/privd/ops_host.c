@@ -20,8 +20,8 @@ static bool module_allowed(const char *name)
 }
 
 /*
- * libkmod is opened here, in the child that needs it: linked to, it and the libcrypto behind it would be
- * two thirds of what privd keeps in memory for good. The types are those of the header.
+ * libkmod is opened here, in the child that needs it: linked to, it and the libcrypto behind it
+ * would be two thirds of what privd keeps in memory for good. The types are those of the header.
  */
 struct kmod_calls {
 	__typeof__(kmod_new) *new;
@@ -66,15 +66,16 @@ static int kmod_load(const char *name)
 	if (!r && !list)
 		return -ENOENT;
 	for (item = list; item && !r; item = kmod.next(list, item))
-		r = kmod.insert(kmod.module(item), KMOD_PROBE_APPLY_BLACKLIST, NULL, NULL, NULL, NULL);
-	return r > 0 ? -EPERM : r;	/* above 0: it is on a blacklist */
+		r = kmod.insert(kmod.module(item), KMOD_PROBE_APPLY_BLACKLIST, NULL, NULL, NULL,
+				NULL);
+	return r > 0 ? -EPERM : r; /* above 0: it is on a blacklist */
 }
 
 enum privd_status op_module(struct op *op)
 {
 	if (!module_allowed(op->request->name))
 		return PRIVD_NO_DRIVER;
-	if (!op->root->real)	/* a module would go into this machine, whatever the tree stands for */
+	if (!op->root->real) /* a module would go into this machine, whatever the tree stands for */
 		return PRIVD_NOT_HERE;
 	return op_result(op, kmod_load(op->request->name));
 }
@@ -87,7 +88,8 @@ enum privd_status op_hugepages(struct op *op)
 	enum privd_status status;
 	int n;
 
-	if (r->node < -1 || r->node > UINT16_MAX || !r->size_kib || (r->size_kib & (r->size_kib - 1)))
+	if (r->node < -1 || r->node > UINT16_MAX || !r->size_kib ||
+	    (r->size_kib & (r->size_kib - 1)))
 		return PRIVD_RANGE;
 	if (r->node < 0)
 		snprintf(path, sizeof(path), "sys/kernel/mm/hugepages/hugepages-%ukB/nr_hugepages",

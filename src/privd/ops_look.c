@@ -37,7 +37,7 @@ static enum privd_status functions_read(struct op *op, struct arena *arena, stru
 
 		if (function_read(op->root, address, &f, &err) < 0)
 			return PRIVD_NO_DEVICE;
-		*list_add(arena, functions, struct function *) = f;	/* until the child exits */
+		*list_add(arena, functions, struct function *) = f; /* until the child exits */
 	}
 	return PRIVD_OK;
 }

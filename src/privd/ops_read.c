@@ -73,7 +73,7 @@ static enum privd_status group_words(struct op *op, const char *path)
 	return PRIVD_OK;
 }
 
-/* Documentation/driver-api/vfio.rst: the group's file opens once only, EBUSY says somebody has it. */
+/* drivers/vfio/group.c: the group's file opens once only, and EBUSY says that somebody has it. */
 enum privd_status op_read_vfio(struct op *op)
 {
 	struct vfio_group_status status = { .argsz = sizeof(status) };

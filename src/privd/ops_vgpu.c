@@ -66,12 +66,14 @@ static int current_type(const struct op *op, uint64_t *ret)
 {
 	char path[OP_PATH];
 
-	return fdpath_read_u64(op->root->fd, op_attribute(op, path, "nvidia/current_vgpu_type"), ret);
+	return fdpath_read_u64(op->root->fd, op_attribute(op, path, "nvidia/current_vgpu_type"),
+			       ret);
 }
 
 enum privd_status op_vf_type(struct op *op)
 {
-	enum privd_status status = op_write_number(op, "nvidia/current_vgpu_type", op->request->value);
+	enum privd_status status = op_write_number(op, "nvidia/current_vgpu_type",
+						   op->request->value);
 	int r;
 
 	if (status != PRIVD_OK)
@@ -83,13 +85,14 @@ enum privd_status op_vf_type(struct op *op)
 }
 
 /* Text of one file of an mdev type, cut to what fits; "" when it is not there. */
-static void type_text(const struct op *op, const char *type, const char *file, char *buf, size_t size)
+static void type_text(const struct op *op, const char *type, const char *file, char *buf,
+		      size_t size)
 {
 	char path[OP_PATH * 2];
 	ssize_t n;
 
-	snprintf(path, sizeof(path), "sys/bus/pci/devices/%s/mdev_supported_types/%s/%s", op->device,
-		 type, file);
+	snprintf(path, sizeof(path), "sys/bus/pci/devices/%s/mdev_supported_types/%s/%s",
+		 op->device, type, file);
 	n = fdpath_pread(op->root->fd, path, buf, size - 1, 0);
 	if (n > 0 && buf[n - 1] == '\n')
 		n--;
@@ -102,7 +105,8 @@ static enum privd_status mdev_types(struct op *op)
 	enum privd_status status = PRIVD_OK;
 	struct list names = { 0 };
 	char path[OP_PATH];
-	int n = fdpath_list(op->root->fd, op_attribute(op, path, "mdev_supported_types"), arena, &names);
+	int n = fdpath_list(op->root->fd, op_attribute(op, path, "mdev_supported_types"), arena,
+			    &names);
 
 	if (n < 0)
 		return n == -ENOENT ? PRIVD_OK : op_result(op, n);
@@ -143,7 +147,7 @@ static bool vf_type_line(const char *line, struct privd_type *type)
 	return true;
 }
 
-/* The one it is set to is not among those that can be made any more: it is told without its name. */
+/* The one it is set to is not among those that can be made: it is told without its name. */
 static enum privd_status vf_types(struct op *op)
 {
 	CLEAN_FREE char *text = malloc(VF_TYPES_MAX);

@@ -26,7 +26,7 @@ uint64_t process_start_time(pid_t pid)
 	if (n <= 0)
 		return 0;
 	text[n] = '\0';
-	field = strrchr(text, ')');	/* the name may hold anything, blanks and brackets too */
+	field = strrchr(text, ')'); /* the name may hold anything, blanks and brackets too */
 	if (!field)
 		return 0;
 	/* ") S ppid …": the state is two bytes on, and each blank leads to the next field */

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Clock ticks since boot (proc(5), stat, field 22); 0 when it ended, also when nobody reaped it yet. */
+/* Clock ticks since boot (proc(5), stat, field 22); 0 when it ended, reaped or not. */
 uint64_t process_start_time(pid_t pid);
 
 /* A pidfd of exactly that process, or -ESRCH when it is gone. Readable once it ends. */

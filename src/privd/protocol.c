@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See protocol.h. The checks here are the same for both ends; what needs the machine is in ops.c. */
+/* See protocol.h. What can be checked without the machine is here; the rest is in ops.c. */
 #include "privd/protocol.h"
 
 #include <stdio.h>
@@ -8,16 +8,16 @@
 #include "base/cleanup.h"
 
 enum field {
-	ADDRESS = 1,		/* must be set */
-	NAME = 2,		/* must be set */
+	ADDRESS = 1, /* must be set */
+	NAME = 2,    /* must be set */
 	NAME_MAYBE = 4,
 	VALUE = 8,
 	UUID = 16,
 	CLASSES = 32,
-	ADDRESSES = 64,		/* at least one */
-	PAGES = 128,		/* size_kib and node */
-	WRITES = 256,		/* no field: the operation changes something */
-	NEVER = 512,		/* nobody may ask for it */
+	ADDRESSES = 64, /* at least one */
+	PAGES = 128,	/* size_kib and node */
+	WRITES = 256,	/* no field: the operation changes something */
+	NEVER = 512,	/* nobody may ask for it */
 };
 
 static const struct {
@@ -78,11 +78,12 @@ static const char *const statuses[PRIVD_STATUSES] = {
  * vfio-pci, what it needs, and its variants (drivers/vfio/pci/); kvmgt is GVT-g's.
  */
 const char *const privd_modules[] = {
-	"hisi-acc-vfio-pci", "kvmgt", "mlx5-vfio-pci", "nvgrace-gpu-vfio-pci", "pds-vfio-pci",
-	"qat_vfio_pci", "vfio", "vfio-pci", "vfio_iommu_type1", "virtio-vfio-pci", "xe-vfio-pci", NULL,
+	"hisi-acc-vfio-pci", "kvmgt",		"mlx5-vfio-pci", "nvgrace-gpu-vfio-pci",
+	"pds-vfio-pci",	     "qat_vfio_pci",	"vfio",		 "vfio-pci",
+	"vfio_iommu_type1",  "virtio-vfio-pci", "xe-vfio-pci",	 NULL,
 };
 
-/* drivers/pci/pci.c pci_reset_fn_methods[]; a word's number is its place here, from 1. Only grows. */
+/* drivers/pci/pci.c pci_reset_fn_methods[]; a word's number is its place here, from 1. */
 static const char *const reset_words[] = { "device_specific", "acpi", "flr", "af_flr", "pm", "bus",
 					   "cxl_bus" };
 
@@ -157,7 +158,8 @@ static const char *header_check(const struct privd_header *h, size_t n)
 
 static const char *scalars_check(const struct privd_request *r, unsigned fields)
 {
-	if (fields & ADDRESS ? !address_ok(&r->address) : !all_zero(&r->address, sizeof(r->address)))
+	if (fields & ADDRESS ? !address_ok(&r->address)
+			     : !all_zero(&r->address, sizeof(r->address)))
 		return "a bad address";
 	if (r->value && !(fields & VALUE))
 		return "a value that is not asked for";

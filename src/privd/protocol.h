@@ -9,10 +9,10 @@
  * - Every field that an operation does not use is zero. A message that breaks this page ends its
  *   connection; one that merely cannot be done is answered with a status.
  * - Every request gets one reply, within the operation's deadline. Replies come in any order and
- *   carry the request's id. An operation that was past its deadline ends with a message nobody asked
- *   for: PRIVD_LATE, with the same id, on every connection there is then.
- * - Long answers (`length` > 0) come as a sealed memfd beside the reply: text, raw bytes, or an array
- *   of one of the structs below.
+ *   carry the request's id. An operation that was past its deadline ends with a message nobody
+ * asked for: PRIVD_LATE, with the same id, on every connection there is then.
+ * - Long answers (`length` > 0) come as a sealed memfd beside the reply: text, raw bytes, or an
+ * array of one of the structs below.
  *
  * Pure; any thread.
  */
@@ -25,96 +25,96 @@
 #define PRIVD_SOCKET "/run/horcrux-privd.sock"
 
 enum {
-	PRIVD_MAGIC = 0x48585031,	/* "HXP1" */
+	PRIVD_MAGIC = 0x48585031, /* "HXP1" */
 	PRIVD_VERSION = 1,
-	PRIVD_NAME = 32,		/* a name with its NUL */
-	PRIVD_ADDRESSES = 64,		/* functions in one request */
-	PRIVD_CLASSES = 16,		/* extra classes that count as cards */
-	PRIVD_CHILDREN = 128,		/* operations alive at once, stuck ones too */
-	PRIVD_DEADLINE_MAX_MS = 60000,	/* no operation's deadline is later */
-	PRIVD_DATA_MAX = 64 << 20,	/* bytes of a long answer (the largest option ROM is 16 MiB) */
+	PRIVD_NAME = 32,	       /* a name with its NUL */
+	PRIVD_ADDRESSES = 64,	       /* functions in one request */
+	PRIVD_CLASSES = 16,	       /* extra classes that count as cards */
+	PRIVD_CHILDREN = 128,	       /* operations alive at once, stuck ones too */
+	PRIVD_DEADLINE_MAX_MS = 60000, /* no operation's deadline is later */
+	PRIVD_DATA_MAX = 64 << 20, /* bytes of a long answer (the largest option ROM is 16 MiB) */
 };
 
-/* The closed list. Its rows are in protocol.c (what a request may carry) and ops.c (what is done). */
+/* The closed list. Rows in protocol.c (what a request may carry) and ops.c (what is done). */
 enum privd_op {
 	PRIVD_NONE,
-	PRIVD_PING,		/* -> value: privd's pid */
-	PRIVD_LIVE,		/* -> struct privd_child: operations still under way */
-	PRIVD_LATE,		/* never asked: operation `ended` of request `id` is over now */
+	PRIVD_PING, /* -> value: privd's pid */
+	PRIVD_LIVE, /* -> struct privd_child: operations still under way */
+	PRIVD_LATE, /* never asked: operation `ended` of request `id` is over now */
 
 	/* Changes to one function: `address`. */
-	PRIVD_OVERRIDE,		/* name (empty: clear) into driver_override, read back */
-	PRIVD_UNBIND,		/* from driver `name`, or from whichever it is on; value 1: link is gone */
-	PRIVD_BIND,		/* to driver `name`; value 1: the driver link is right */
-	PRIVD_PROBE,		/* drivers_probe; value 1: some driver took it */
-	PRIVD_VFS,		/* value into sriov_numvfs; -> value: VFs there are then */
-	PRIVD_VF_AUTOPROBE,	/* value 0 or 1 */
-	PRIVD_MDEV_CREATE,	/* type `name`, `uuid` */
-	PRIVD_MDEV_REMOVE,	/* `uuid`, which must be below `address` */
-	PRIVD_VF_TYPE,		/* value into nvidia/current_vgpu_type, read back; 0: none */
-	PRIVD_POWER,		/* power/control: value 1 on, 0 auto; read back */
-	PRIVD_D3COLD,		/* d3cold_allowed: value 0 or 1; read back */
-	PRIVD_RESET,		/* the kernel's own choice of method */
-	PRIVD_RESET_METHOD,	/* value: privd_reset_pack(); 0 is "default" */
-	PRIVD_REMOVE,		/* the device leaves the bus */
-	PRIVD_RESCAN,		/* the bus of `address`, which may be a bridge */
-	PRIVD_UNBIND_LOCK,	/* nvidia: value 1 take, 0 give back; -> value: as read back */
+	PRIVD_OVERRIDE, /* name (empty: clear) into driver_override, read back */
+	PRIVD_UNBIND,	/* from driver `name`, or from whichever it is on; value 1: link is gone */
+	PRIVD_BIND,	/* to driver `name`; value 1: the driver link is right */
+	PRIVD_PROBE,	/* drivers_probe; value 1: some driver took it */
+	PRIVD_VFS,	/* value into sriov_numvfs; -> value: VFs there are then */
+	PRIVD_VF_AUTOPROBE, /* value 0 or 1 */
+	PRIVD_MDEV_CREATE,  /* type `name`, `uuid` */
+	PRIVD_MDEV_REMOVE,  /* `uuid`, which must be below `address` */
+	PRIVD_VF_TYPE,	    /* value into nvidia/current_vgpu_type, read back; 0: none */
+	PRIVD_POWER,	    /* power/control: value 1 on, 0 auto; read back */
+	PRIVD_D3COLD,	    /* d3cold_allowed: value 0 or 1; read back */
+	PRIVD_RESET,	    /* the kernel's own choice of method */
+	PRIVD_RESET_METHOD, /* value: privd_reset_pack(); 0 is "default" */
+	PRIVD_REMOVE,	    /* the device leaves the bus */
+	PRIVD_RESCAN,	    /* the bus of `address`, which may be a bridge */
+	PRIVD_UNBIND_LOCK,  /* nvidia: value 1 take, 0 give back; -> value: as read back */
 
 	/* Changes to the host. */
 	PRIVD_RESCAN_ALL,
-	PRIVD_MODULE,		/* load module `name`, one of privd_modules; only where the host root is "/" */
-	PRIVD_HUGEPAGES,	/* value pages of size_kib on `node` (-1: whole host); -> value: as read back */
+	PRIVD_MODULE,	 /* load `name`, one of privd_modules; only where the host root is "/" */
+	PRIVD_HUGEPAGES, /* value pages of size_kib on node (-1: all); -> value: as read back */
 
 	/* Reads that need root, run vendor code, or can block. */
-	PRIVD_READ_OVERRIDE,	/* -> text, empty when unset */
-	PRIVD_READ_CONFIG,	/* value 64, 256 or 4096 bytes -> raw; wakes the device */
-	PRIVD_READ_ROM,		/* -> raw; wakes the device */
-	PRIVD_READ_VFIO,	/* value: group -> value: PRIVD_GROUP_* */
-	PRIVD_READ_TYPES,	/* -> struct privd_type: what the card can be cut into now */
-	PRIVD_READ_IOMEM,	/* -> text of /proc/iomem */
-	PRIVD_READ_HOLDERS,	/* addresses -> struct privd_holder */
-	PRIVD_READ_CRITICAL,	/* classes -> struct privd_critical */
+	PRIVD_READ_OVERRIDE, /* -> text, empty when unset */
+	PRIVD_READ_CONFIG,   /* value 64, 256 or 4096 bytes -> raw; wakes the device */
+	PRIVD_READ_ROM,	     /* -> raw; wakes the device */
+	PRIVD_READ_VFIO,     /* value: group -> value: PRIVD_GROUP_* */
+	PRIVD_READ_TYPES,    /* -> struct privd_type: what the card can be cut into now */
+	PRIVD_READ_IOMEM,    /* -> text of /proc/iomem */
+	PRIVD_READ_HOLDERS,  /* addresses -> struct privd_holder */
+	PRIVD_READ_CRITICAL, /* classes -> struct privd_critical */
 	PRIVD_OPS
 };
 
 enum privd_status {
 	PRIVD_OK,
-	PRIVD_FAILED,		/* the kernel said `error` */
-	PRIVD_STUCK,		/* past its deadline, or an earlier one on this address still is */
-	PRIVD_BUSY,		/* another change of this address is under way */
-	PRIVD_READ_ONLY,	/* ROOT/sys (or ROOT/proc) is no kernel's: nothing is ever written there */
+	PRIVD_FAILED,	 /* the kernel said `error` */
+	PRIVD_STUCK,	 /* past its deadline, or an earlier one on this address still is */
+	PRIVD_BUSY,	 /* another change of this address is under way */
+	PRIVD_READ_ONLY, /* ROOT/sys (or ROOT/proc) is no kernel's: nothing is ever written there */
 	PRIVD_NO_DEVICE,
 	PRIVD_BRIDGE,
-	PRIVD_NO_DRIVER,	/* no such driver, module, mdev type */
-	PRIVD_RANGE,		/* a number is outside what the operation takes */
-	PRIVD_MISMATCH,		/* written, and reads back otherwise */
-	PRIVD_NOT_HERE,		/* only where the host root is "/" */
+	PRIVD_NO_DRIVER, /* no such driver, module, mdev type */
+	PRIVD_RANGE,	 /* a number is outside what the operation takes */
+	PRIVD_MISMATCH,	 /* written, and reads back otherwise */
+	PRIVD_NOT_HERE,	 /* only where the host root is "/" */
 	PRIVD_TOO_MANY,
-	PRIVD_DIED,		/* the child was killed: what it did is not known */
-	PRIVD_UNREADABLE,	/* holders, critical: not all could be read, so nothing is told */
+	PRIVD_DIED,	  /* the child was killed: what it did is not known */
+	PRIVD_UNREADABLE, /* holders, critical: not all could be read, so nothing is told */
 	PRIVD_STATUSES
 };
 
 /* Flags of PRIVD_READ_VFIO. None of them: the group is there and not viable. */
 enum privd_group {
-	PRIVD_GROUP_VIABLE = 1,		/* VFIO_GROUP_FLAGS_VIABLE */
-	PRIVD_GROUP_CONTAINER = 2,	/* VFIO_GROUP_FLAGS_CONTAINER_SET */
-	PRIVD_GROUP_HELD = 4,		/* open fails with EBUSY: somebody has it */
+	PRIVD_GROUP_VIABLE = 1,	   /* VFIO_GROUP_FLAGS_VIABLE */
+	PRIVD_GROUP_CONTAINER = 2, /* VFIO_GROUP_FLAGS_CONTAINER_SET */
+	PRIVD_GROUP_HELD = 4,	   /* open fails with EBUSY: somebody has it */
 };
 
 struct privd_header {
 	uint32_t magic;
 	uint16_t version;
-	uint16_t op;		/* enum privd_op */
-	uint64_t id;		/* chosen by the asker; not 0 */
-	uint32_t size;		/* of the whole message */
+	uint16_t op;   /* enum privd_op */
+	uint64_t id;   /* chosen by the asker; not 0 */
+	uint32_t size; /* of the whole message */
 	uint32_t zero;
 };
 
 struct privd_address {
 	uint32_t domain;
 	uint8_t bus, device, function;
-	uint8_t set;		/* 1 in an address that is used, all 0 otherwise */
+	uint8_t set; /* 1 in an address that is used, all 0 otherwise */
 };
 
 struct privd_request {
@@ -123,7 +123,7 @@ struct privd_request {
 	uint64_t value;
 	uint32_t size_kib;
 	int32_t node;
-	char name[PRIVD_NAME];	/* [A-Za-z0-9_-], zero from its end to the end of the field */
+	char name[PRIVD_NAME]; /* [A-Za-z0-9_-], zero from its end to the end of the field */
 	uint8_t uuid[16];
 	uint16_t classes[PRIVD_CLASSES];
 	uint32_t n_classes;
@@ -134,31 +134,31 @@ struct privd_request {
 struct privd_reply {
 	struct privd_header header;
 	struct privd_address address;
-	uint16_t status;	/* enum privd_status */
-	uint16_t ended;		/* PRIVD_LATE: the operation; else 0 */
-	int32_t error;		/* +errno; 0 where there is none */
+	uint16_t status; /* enum privd_status */
+	uint16_t ended;	 /* PRIVD_LATE: the operation; else 0 */
+	int32_t error;	 /* +errno; 0 where there is none */
 	uint64_t value;
-	uint64_t length;	/* bytes in the memfd beside this reply; 0: there is none */
-	uint32_t pid;		/* STUCK, BUSY, LATE: the child; else 0 */
+	uint64_t length; /* bytes in the memfd beside this reply; 0: there is none */
+	uint32_t pid;	 /* STUCK, BUSY, LATE: the child; else 0 */
 	uint32_t zero;
 };
 
 /* One operation still under way. The same child is told by pid and start time together. */
 struct privd_child {
 	uint64_t id;
-	uint64_t start_time;	/* clock ticks since boot, /proc/<pid>/stat field 22 */
-	int64_t since_ms;	/* CLOCK_REALTIME */
+	uint64_t start_time; /* clock ticks since boot, /proc/<pid>/stat field 22 */
+	int64_t since_ms;    /* CLOCK_REALTIME */
 	struct privd_address address;
 	uint32_t pid;
 	uint16_t op;
-	uint8_t stuck;		/* past its deadline, or left by a privd that is no more */
-	uint8_t write;		/* it changes something */
+	uint8_t stuck; /* past its deadline, or left by a privd that is no more */
+	uint8_t write; /* it changes something */
 };
 
 struct privd_holder {
-	int64_t pid;		/* 0: the kernel */
+	int64_t pid; /* 0: the kernel */
 	struct privd_address address;
-	char kind[16], name[64], node[64], since[32], unit[128];	/* empty: not known */
+	char kind[16], name[64], node[64], since[32], unit[128]; /* empty: not known */
 };
 
 struct privd_critical {
@@ -167,12 +167,12 @@ struct privd_critical {
 };
 
 struct privd_type {
-	int64_t available;		/* instances still to be had; -1: not told */
-	char id[64];			/* mdev directory, or the number as text */
+	int64_t available; /* instances still to be had; -1: not told */
+	char id[64];	   /* mdev directory, or the number as text */
 	char name[64];
 	char description[512];
-	uint8_t vendor_vf;		/* 1: from nvidia/creatable_vgpu_types, 0: an mdev type */
-	uint8_t current;		/* vendor_vf: the VF is of this type now */
+	uint8_t vendor_vf; /* 1: from nvidia/creatable_vgpu_types, 0: an mdev type */
+	uint8_t current;   /* vendor_vf: the VF is of this type now */
 	uint8_t zero[6];
 };
 

@@ -2,11 +2,12 @@
 /*
  * What is on file about a running operation, in RUN/privd-children/: made by privd before it forks,
  * filled in by the child before it does anything, and again with what came out; removed by privd
- * once the end was told. So whoever kills privd, and whenever, the next one finds each child that may
- * still write to the machine.
+ * once the end was told. So whoever kills privd, and whenever, the next one finds each child that
+ * may still write to the machine.
  *
- * A child that has not yet filled in its record dies with privd (PR_SET_PDEATHSIG), and the next privd
- * waits until its predecessor is altogether gone: a record that is empty then belongs to nobody.
+ * A child that has not yet filled in its record dies with privd (PR_SET_PDEATHSIG), and the next
+ * privd waits until its predecessor is altogether gone: a record that is empty then belongs to
+ * nobody.
  */
 #pragma once
 
@@ -17,11 +18,11 @@
 struct record {
 	uint32_t magic;
 	uint32_t size;
-	uint8_t boot[16];		/* pids and ticks mean nothing in another boot */
+	uint8_t boot[16]; /* pids and ticks mean nothing in another boot */
 	struct privd_child child;
 	/* Filled in at the end. */
 	uint32_t done;
-	uint16_t status;		/* enum privd_status */
+	uint16_t status; /* enum privd_status */
 	uint16_t zero;
 	int32_t error;
 	uint32_t zero2;

@@ -56,7 +56,8 @@ static int adopt(struct server *server, int fd)
 	return -EMFILE;
 }
 
-/* The socket's file belongs to the daemon's user and nobody else may use it: that says who the daemon is. */
+/* The socket's file belongs to the daemon's user and nobody else may use it: that says who the
+ * daemon is. */
 static int owner_of(int fd, uid_t *ret)
 {
 	struct sockaddr_un address = { 0 };
@@ -83,7 +84,8 @@ int server_init(struct server *server, int fd, int64_t peer_uid, struct error *e
 	bool listening;
 
 	if (option(fd, SO_DOMAIN) != AF_UNIX || option(fd, SO_TYPE) != SOCK_SEQPACKET)
-		return error_set(err, ERROR_USAGE, "descriptor %d is no unix socket of packets", fd);
+		return error_set(err, ERROR_USAGE, "descriptor %d is no unix socket of packets",
+				 fd);
 	if (fcntl(fd, F_SETFD, FD_CLOEXEC) || fcntl(fd, F_SETFL, O_NONBLOCK))
 		return error_errno(err, ERROR_SYSTEM, errno, "descriptor %d", fd);
 	listening = option(fd, SO_ACCEPTCONN) == 1;
@@ -92,7 +94,8 @@ int server_init(struct server *server, int fd, int64_t peer_uid, struct error *e
 	for (size_t i = 0; i < SERVER_CONNECTIONS; i++)
 		server->connection[i].fd = -1;
 	if (listening && peer_uid < 0 && owner_of(fd, &server->peer) < 0)
-		return error_set(err, ERROR_USAGE, "the socket has no file whose owner may connect");
+		return error_set(err, ERROR_USAGE,
+				 "the socket has no file whose owner may connect");
 	if (!listening && adopt(server, fd) < 0)
 		return error_set(err, ERROR_FORBIDDEN, "the inherited socket is another user's");
 	return 0;
@@ -106,7 +109,8 @@ nfds_t server_poll(const struct server *server, struct pollfd *fds)
 		fds[n++] = (struct pollfd){ .fd = server->listener, .events = POLLIN };
 	for (size_t i = 0; i < SERVER_CONNECTIONS; i++)
 		if (server->connection[i].fd >= 0)
-			fds[n++] = (struct pollfd){ .fd = server->connection[i].fd, .events = POLLIN };
+			fds[n++] = (struct pollfd){ .fd = server->connection[i].fd,
+						    .events = POLLIN };
 	return n;
 }
 
@@ -135,7 +139,7 @@ void server_accept(struct server *server)
 /* 1 a request, 0 nothing now, -1 this connection is over. */
 static int receive_from(const struct connection *c, struct privd_request *request)
 {
-	char bytes[sizeof(*request) + 1];	/* one more, so that what is too long is seen to be */
+	char bytes[sizeof(*request) + 1]; /* one more, so that what is too long is seen to be */
 	ssize_t n = recv(c->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
 	const char *wrong;
 
@@ -180,7 +184,8 @@ static int send_one(int fd, const struct privd_reply *reply, int data)
 		message.msg_control = &control;
 		message.msg_controllen = sizeof(control);
 		header = CMSG_FIRSTHDR(&message);
-		*header = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+		*header = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
+					    .cmsg_type = SCM_RIGHTS,
 					    .cmsg_len = CMSG_LEN(sizeof(int)) };
 		memcpy(CMSG_DATA(header), &data, sizeof(data));
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Any bytes as a request to privd. What is taken must hold what the operations rely on: names that are
- * one path segment, addresses that are addresses, lists within their bounds.
+ * Any bytes as a request to privd. What is taken must hold what the operations rely on: names that
+ * are one path segment, addresses that are addresses, lists within their bounds.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +30,8 @@ static void check_taken(const struct privd_request *r)
 {
 	char words[128];
 
-	must(strcmp(privd_op_name(r->header.op), "none") && strcmp(privd_op_name(r->header.op), "late"));
+	must(strcmp(privd_op_name(r->header.op), "none") &&
+	     strcmp(privd_op_name(r->header.op), "late"));
 	must(memchr(r->name, '\0', sizeof(r->name)) != NULL);
 	must(!strpbrk(r->name, "/. \n"));
 	must(r->n_addresses <= PRIVD_ADDRESSES && r->n_classes <= PRIVD_CLASSES);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inputs that are kept, as a unit test: every file of the directory named, then each of them cut short
- * and with single bytes turned, so that the edges are walked over without a fuzzer too.
+ * Inputs that are kept, as a unit test: every file of the directory named, then each of them cut
+ * short and with single bytes turned, so that the edges are walked over without a fuzzer too.
  */
 #include "fuzz.h"
 
@@ -67,5 +67,5 @@ int main(int argc, char **argv)
 	}
 	closedir(dir);
 	printf("%d inputs replayed\n", n);
-	return n ? EXIT_SUCCESS : EXIT_FAILURE;	/* no inputs: nothing was shown */
+	return n ? EXIT_SUCCESS : EXIT_FAILURE; /* no inputs: nothing was shown */
 }

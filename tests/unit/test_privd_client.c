@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The daemon's end of the socket to privd, against a privd that is played here: replies out of order,
- * long answers, late news, and a privd that dies and comes back.
+ * The daemon's end of the socket to privd, against a privd that is played here: replies out of
+ * order, long answers, late news, and a privd that dies and comes back.
  */
 #include "unit.h"
 
@@ -137,7 +137,9 @@ static void give_data(int peer, struct privd_reply *reply, const void *bytes, si
 		char bytes[CMSG_SPACE(sizeof(int))];
 	} control = { 0 };
 	struct iovec part = { reply, sizeof(*reply) };
-	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control,
+	struct msghdr message = { .msg_iov = &part,
+				  .msg_iovlen = 1,
+				  .msg_control = &control,
 				  .msg_controllen = sizeof(control) };
 	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
 	int fd = memfd_create("test", MFD_CLOEXEC);
@@ -193,8 +195,8 @@ static void test_out_of_order(void **state)
 		requests[i] = take(f->peer);
 	for (int i = CALLS - 1; i >= 0; i--) {
 		/* odd buses fail, so a mixed-up reply would show */
-		struct privd_reply reply = answer_to(&requests[i], requests[i].address.bus & 1 ?
-						     PRIVD_FAILED : PRIVD_OK, EBUSY);
+		struct privd_reply reply = answer_to(
+			&requests[i], requests[i].address.bus & 1 ? PRIVD_FAILED : PRIVD_OK, EBUSY);
 
 		assert_int_equal(requests[i].header.op, PRIVD_BIND);
 		assert_string_equal(requests[i].name, "vfio-pci");
@@ -227,7 +229,7 @@ static void test_it_dies(void **state)
 		assert_non_null(strstr(calls[i].err.message, "died"));
 	}
 	assert_false(privd_connected(f->privd));
-	begin(f, &calls[0], 3, "vfio-pci");	/* waits for the next one */
+	begin(f, &calls[0], 3, "vfio-pci"); /* waits for the next one */
 	plug(f);
 	request = take(f->peer);
 	reply = answer_to(&request, PRIVD_OK, 0);
@@ -303,7 +305,7 @@ struct player {
 	enum privd_status status;
 	const void *bytes;
 	size_t n;
-	uint64_t lie;		/* length to claim instead; 0: the truth */
+	uint64_t lie; /* length to claim instead; 0: the truth */
 	struct privd_request request;
 };
 
@@ -347,7 +349,7 @@ static void test_long_answers(void **state)
 	const struct holder *holder;
 
 	memcpy(holders[0].kind, "process", 7);
-	memset(holders[0].name, 'x', sizeof(holders[0].name));	/* not even an end */
+	memset(holders[0].name, 'x', sizeof(holders[0].name)); /* not even an end */
 	*list_add(arena, &addresses, struct pci_address) = card;
 	play_begin(f, &player);
 	assert_int_equal(privd_holders(f->privd, &addresses, arena, &found, NULL), 2);
@@ -364,7 +366,8 @@ static void test_bad_long_answers(void **state)
 {
 	CLEANUP(arena_freep) struct arena *arena = arena_new();
 	struct fixture *f = *state;
-	struct player cut = { .bytes = "abc", .n = 3 }, without = { .lie = 40 }, huge = { .lie = UINT64_MAX };
+	struct player cut = { .bytes = "abc", .n = 3 }, without = { .lie = 40 },
+		      huge = { .lie = UINT64_MAX };
 	struct list children;
 	struct error err;
 
@@ -408,7 +411,8 @@ static void test_bad_names_stay_here(void **state)
 
 	assert_int_equal(privd_bind(f->privd, card, "../x", &err), -1);
 	assert_int_equal(err.code, ERROR_INVALID_VALUE);
-	assert_int_equal(privd_module(f->privd, "0123456789012345678901234567890123456789", &err), -1);
+	assert_int_equal(privd_module(f->privd, "0123456789012345678901234567890123456789", &err),
+			 -1);
 	assert_int_equal(err.code, ERROR_INVALID_VALUE);
 	assert_int_equal(privd_mdev_remove(f->privd, card, "no-uuid", &err), -1);
 	assert_int_equal(err.code, ERROR_INVALID_VALUE);
@@ -430,7 +434,7 @@ static void test_path(void **state)
 	(void)state;
 	assert_non_null(mkdtemp(directory));
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s/s", directory);
-	f.privd = privd_new(address.sun_path, &events, NULL);	/* nobody listens there yet */
+	f.privd = privd_new(address.sun_path, &events, NULL); /* nobody listens there yet */
 	assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
 	assert_int_equal(listen(listener, 4), 0);
 	for (int i = 0; i < 3; i++) {
@@ -458,11 +462,13 @@ static void test_meanings(void **state)
 		enum privd_status status;
 		int error;
 		enum error_code code;
-		const char *text;	/* in the message */
+		const char *text; /* in the message */
 		bool hint;
 	} rows[] = {
-		{ PRIVD_BIND, PRIVD_FAILED, ENODEV, ERROR_CONFLICT, "binding 0000:01:00.0 to vfio-pci: "
-		  "the driver does not accept this device", true },
+		{ PRIVD_BIND, PRIVD_FAILED, ENODEV, ERROR_CONFLICT,
+		  "binding 0000:01:00.0 to vfio-pci: "
+		  "the driver does not accept this device",
+		  true },
 		{ PRIVD_BIND, PRIVD_FAILED, EBUSY, ERROR_CONFLICT, "group belongs to a VM", true },
 		{ PRIVD_BIND, PRIVD_FAILED, EINVAL, ERROR_CONFLICT, "refuses", true },
 		{ PRIVD_UNBIND, PRIVD_FAILED, ENODEV, ERROR_CONFLICT, "not on that driver", true },
@@ -503,7 +509,7 @@ static void test_meanings(void **state)
 		assert_int_equal(!!err.hint[0], rows[i].hint);
 		assert_null(strchr(err.message, '%'));
 	}
-	for (unsigned op = PRIVD_PING; op < PRIVD_OPS; op++) {	/* every operation has its words */
+	for (unsigned op = PRIVD_PING; op < PRIVD_OPS; op++) { /* every operation has its words */
 		struct privd_request request = privd_request_new(op, &card);
 		struct privd_reply reply = answer_to(&request, PRIVD_FAILED, EXDEV);
 		struct error err;
@@ -518,18 +524,12 @@ int main(void)
 {
 #define WITH_PEER(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		WITH_PEER(test_out_of_order),
-		WITH_PEER(test_it_dies),
-		WITH_PEER(test_nobody_there),
-		WITH_PEER(test_freed_under_a_call),
-		WITH_PEER(test_late),
-		WITH_PEER(test_nonsense_ends_the_connection),
-		WITH_PEER(test_long_answers),
-		WITH_PEER(test_bad_long_answers),
-		WITH_PEER(test_why_unreadable),
-		WITH_PEER(test_bad_names_stay_here),
-		cmocka_unit_test(test_path),
-		cmocka_unit_test(test_meanings),
+		WITH_PEER(test_out_of_order),	WITH_PEER(test_it_dies),
+		WITH_PEER(test_nobody_there),	WITH_PEER(test_freed_under_a_call),
+		WITH_PEER(test_late),		WITH_PEER(test_nonsense_ends_the_connection),
+		WITH_PEER(test_long_answers),	WITH_PEER(test_bad_long_answers),
+		WITH_PEER(test_why_unreadable), WITH_PEER(test_bad_names_stay_here),
+		cmocka_unit_test(test_path),	cmocka_unit_test(test_meanings),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

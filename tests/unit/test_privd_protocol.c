@@ -83,49 +83,137 @@ static void test_what_changes(void **state)
 }
 
 /* Each breaks a good request in one place. */
-static void wrong_magic(struct privd_request *r) { r->header.magic++; }
-static void wrong_version(struct privd_request *r) { r->header.version++; }
-static void wrong_size(struct privd_request *r) { r->header.size--; }
-static void header_tail(struct privd_request *r) { r->header.zero = 1; }
-static void no_id(struct privd_request *r) { r->header.id = 0; }
-static void no_operation(struct privd_request *r) { r->header.op = PRIVD_NONE; }
-static void late(struct privd_request *r) { r->header.op = PRIVD_LATE; }
-static void past_the_list(struct privd_request *r) { r->header.op = PRIVD_OPS; }
-static void no_address(struct privd_request *r) { r->address = (struct privd_address){ 0 }; }
-static void unset_address(struct privd_request *r) { r->address.set = 0; }
-static void odd_address(struct privd_request *r) { r->address.set = 2; }
-static void device_32(struct privd_request *r) { r->address.device = 32; }
-static void function_8(struct privd_request *r) { r->address.function = 8; }
-static void a_value(struct privd_request *r) { r->value = 1; }
-static void a_page_size(struct privd_request *r) { r->size_kib = 4; }
-static void a_node(struct privd_request *r) { r->node = -1; }
-static void a_uuid(struct privd_request *r) { r->uuid[15] = 1; }
-static void a_slash(struct privd_request *r) { r->name[3] = '/'; }
-static void a_dot(struct privd_request *r) { r->name[0] = '.'; }
-static void a_blank(struct privd_request *r) { r->name[2] = ' '; }
-static void a_newline(struct privd_request *r) { r->name[8] = '\n'; }
-static void a_high_byte(struct privd_request *r) { r->name[0] = (char)0xc3; }
-static void no_end(struct privd_request *r) { memset(r->name, 'a', sizeof(r->name)); }
-static void after_the_end(struct privd_request *r) { r->name[31] = 'a'; }
-static void a_class(struct privd_request *r) { r->n_classes = 1; }
-static void many_classes(struct privd_request *r) { r->n_classes = UINT32_MAX; }
-static void class_behind(struct privd_request *r) { r->classes[15] = 1; }
+static void wrong_magic(struct privd_request *r)
+{
+	r->header.magic++;
+}
+static void wrong_version(struct privd_request *r)
+{
+	r->header.version++;
+}
+static void wrong_size(struct privd_request *r)
+{
+	r->header.size--;
+}
+static void header_tail(struct privd_request *r)
+{
+	r->header.zero = 1;
+}
+static void no_id(struct privd_request *r)
+{
+	r->header.id = 0;
+}
+static void no_operation(struct privd_request *r)
+{
+	r->header.op = PRIVD_NONE;
+}
+static void late(struct privd_request *r)
+{
+	r->header.op = PRIVD_LATE;
+}
+static void past_the_list(struct privd_request *r)
+{
+	r->header.op = PRIVD_OPS;
+}
+static void no_address(struct privd_request *r)
+{
+	r->address = (struct privd_address){ 0 };
+}
+static void unset_address(struct privd_request *r)
+{
+	r->address.set = 0;
+}
+static void odd_address(struct privd_request *r)
+{
+	r->address.set = 2;
+}
+static void device_32(struct privd_request *r)
+{
+	r->address.device = 32;
+}
+static void function_8(struct privd_request *r)
+{
+	r->address.function = 8;
+}
+static void a_value(struct privd_request *r)
+{
+	r->value = 1;
+}
+static void a_page_size(struct privd_request *r)
+{
+	r->size_kib = 4;
+}
+static void a_node(struct privd_request *r)
+{
+	r->node = -1;
+}
+static void a_uuid(struct privd_request *r)
+{
+	r->uuid[15] = 1;
+}
+static void a_slash(struct privd_request *r)
+{
+	r->name[3] = '/';
+}
+static void a_dot(struct privd_request *r)
+{
+	r->name[0] = '.';
+}
+static void a_blank(struct privd_request *r)
+{
+	r->name[2] = ' ';
+}
+static void a_newline(struct privd_request *r)
+{
+	r->name[8] = '\n';
+}
+static void a_high_byte(struct privd_request *r)
+{
+	r->name[0] = (char)0xc3;
+}
+static void no_end(struct privd_request *r)
+{
+	memset(r->name, 'a', sizeof(r->name));
+}
+static void after_the_end(struct privd_request *r)
+{
+	r->name[31] = 'a';
+}
+static void a_class(struct privd_request *r)
+{
+	r->n_classes = 1;
+}
+static void many_classes(struct privd_request *r)
+{
+	r->n_classes = UINT32_MAX;
+}
+static void class_behind(struct privd_request *r)
+{
+	r->classes[15] = 1;
+}
 static void an_address(struct privd_request *r)
 {
 	r->n_addresses = 1;
 	r->addresses[0].set = 1;
 }
-static void many_addresses(struct privd_request *r) { r->n_addresses = UINT32_MAX; }
-static void address_behind(struct privd_request *r) { r->addresses[63].set = 1; }
+static void many_addresses(struct privd_request *r)
+{
+	r->n_addresses = UINT32_MAX;
+}
+static void address_behind(struct privd_request *r)
+{
+	r->addresses[63].set = 1;
+}
 
 static void test_malformed(void **state)
 {
 	static void (*const breaks[])(struct privd_request *) = {
-		wrong_magic, wrong_version, wrong_size, header_tail, no_id, no_operation, late,
-		past_the_list, no_address, unset_address, odd_address, device_32, function_8, a_value,
-		a_page_size, a_node, a_uuid, a_slash, a_dot, a_blank, a_newline, a_high_byte, no_end,
-		after_the_end, a_class, many_classes, class_behind, an_address, many_addresses,
-		address_behind,
+		wrong_magic,  wrong_version, wrong_size,    header_tail,    no_id,
+		no_operation, late,	     past_the_list, no_address,	    unset_address,
+		odd_address,  device_32,     function_8,    a_value,	    a_page_size,
+		a_node,	      a_uuid,	     a_slash,	    a_dot,	    a_blank,
+		a_newline,    a_high_byte,   no_end,	    after_the_end,  a_class,
+		many_classes, class_behind,  an_address,    many_addresses, address_behind,
 	};
 	struct privd_request r = override();
 
@@ -147,11 +235,11 @@ static void test_what_each_wants(void **state)
 	assert_null(check(&r));
 	r = override();
 	memset(r.name, 0, sizeof(r.name));
-	assert_null(check(&r));		/* clearing an override needs no name */
+	assert_null(check(&r)); /* clearing an override needs no name */
 	r.header.op = PRIVD_BIND;
-	assert_non_null(check(&r));	/* binding does */
+	assert_non_null(check(&r)); /* binding does */
 	r = good(PRIVD_READ_HOLDERS);
-	assert_non_null(check(&r));	/* of nobody */
+	assert_non_null(check(&r)); /* of nobody */
 	r.n_addresses = PRIVD_ADDRESSES;
 	for (size_t i = 0; i < PRIVD_ADDRESSES; i++)
 		r.addresses[i].set = 1;
@@ -165,7 +253,7 @@ static void test_what_each_wants(void **state)
 	r = good(PRIVD_MDEV_CREATE);
 	r.address.set = 1;
 	memcpy(r.name, "i915-GVTg_V5_4", 14);
-	assert_non_null(check(&r));	/* no UUID */
+	assert_non_null(check(&r)); /* no UUID */
 	r.uuid[0] = 1;
 	assert_null(check(&r));
 	r = good(PRIVD_HUGEPAGES);
@@ -178,7 +266,8 @@ static void test_what_each_wants(void **state)
 static void test_reset_words(void **state)
 {
 	const char *const words[] = { "pm", "bus" }, *const odd[] = { "kick" };
-	const char *const all[] = { "device_specific", "acpi", "flr", "af_flr", "pm", "bus", "cxl_bus" };
+	const char *const all[] = { "device_specific", "acpi", "flr", "af_flr", "pm", "bus",
+				    "cxl_bus" };
 	char text[64];
 
 	(void)state;
@@ -198,8 +287,8 @@ static void test_reset_words(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sizes),	    cmocka_unit_test(test_names),
-		cmocka_unit_test(test_what_changes), cmocka_unit_test(test_malformed),
+		cmocka_unit_test(test_sizes),		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_what_changes),	cmocka_unit_test(test_malformed),
 		cmocka_unit_test(test_what_each_wants), cmocka_unit_test(test_reset_words),
 	};
 
