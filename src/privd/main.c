@@ -11,21 +11,20 @@
  *
  *   RUN is STATE/run with --state-dir=STATE, else /run/horcrux-privd.
  *
- * What its units must say:
+ * What its units must say. horcrux-privd.socket: ListenSequentialPacket=/run/horcrux-privd.sock,
+ * SocketUser=horcruxd, SocketMode=0600; the owner of that file is who may connect.
  *
- * - horcrux-privd.socket: ListenSequentialPacket=/run/horcrux-privd.sock, SocketUser=horcruxd,
- *   SocketMode=0600. The owner of that file is who may connect.
- * - horcrux-privd.service: Type=notify; Restart=always with a RestartSec well below a second;
- *   KillMode=process, so that a child that sleeps in unbind neither holds up a stop nor is
- * signalled; RuntimeDirectory=horcrux-privd, RuntimeDirectoryMode=0700,
- * RuntimeDirectoryPreserve=yes.
- * - No network: IPAddressDeny=any, RestrictAddressFamilies=AF_UNIX AF_NETLINK (sock_diag tells who
- * is logged in by ssh). ProtectSystem=strict with ReadWritePaths=/sys /proc. CapabilityBoundingSet=
- *   CAP_SYS_ADMIN CAP_SYS_PTRACE CAP_SYS_MODULE CAP_SYS_RAWIO CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH.
- * - Not: PrivateNetwork, ProtectHome, PrivateTmp (what the host lives on is read from its own
- * routes and mounts), ProtectKernelTunables (sysfs would be read-only), ProtectKernelModules
- * (vfio-pci is loaded), PrivateDevices (/dev/vfio), ProtectProc and PrivatePIDs (holders are read
- * from /proc).
+ * horcrux-privd.service: Type=notify. Restart=always with a RestartSec well below a second.
+ * KillMode=process: a child that sleeps in unbind neither holds up a stop nor is signalled.
+ * RuntimeDirectory=horcrux-privd, RuntimeDirectoryMode=0700, RuntimeDirectoryPreserve=yes.
+ *
+ * No network: IPAddressDeny=any, RestrictAddressFamilies=AF_UNIX AF_NETLINK (sock_diag tells who is
+ * logged in by ssh). ProtectSystem=strict with ReadWritePaths=/sys /proc. CapabilityBoundingSet:
+ * CAP_SYS_ADMIN CAP_SYS_PTRACE CAP_SYS_MODULE CAP_SYS_RAWIO CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH.
+ *
+ * Not: PrivateNetwork, ProtectHome, PrivateTmp (what the host lives on is read from its own routes
+ * and mounts), ProtectKernelTunables (sysfs would be read-only), ProtectKernelModules (vfio-pci is
+ * loaded), PrivateDevices (/dev/vfio), ProtectProc and PrivatePIDs (holders are read from /proc).
  */
 #include <errno.h>
 #include <fcntl.h>
