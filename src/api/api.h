@@ -8,8 +8,11 @@
 
 #include "http/router.h"
 
+struct engine;
+
 struct api {
 	const char *node; /* name of this host */
+	struct engine *engine; /* plan/task.h; NULL: not started yet */
 	/* Read the whole inventory anew, publish it, then api_scanned(ticket). */
 	void (*scan)(uint64_t ticket);
 	/*

@@ -4,7 +4,9 @@
 
 #include "http/router.h"
 
-/* gpus.c, health.c, openapi.c */
+/* gpus.c, gpu_changes.c, health.c, openapi.c, tasks.c */
 route_handler gpus_list, gpus_scan, gpus_show, gpus_group, gpus_iommu;
+route_handler gpus_bind, gpus_unbind;
 route_handler health_show, version_show;
 route_handler openapi_show;
+route_handler tasks_list, tasks_show, tasks_cancel;

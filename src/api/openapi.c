@@ -184,9 +184,8 @@ static void make(void)
 
 	document = body_json(TYPE_JSON,
 			     json_pack("{s:s, s:o, s:[{s:s}], s:[], s:o, s:{s:o}}", "openapi",
-				       "3.1.0", "info", info, "servers", "url",
-				       "http://localhost:8006", "security", "paths", paths(),
-				       "components", "schemas", schemas()));
+				       "3.1.0", "info", info, "servers", "url", "/", "security",
+				       "paths", paths(), "components", "schemas", schemas()));
 }
 
 int openapi_show(struct request *rq, struct reply *reply, struct error *err)

@@ -3,11 +3,14 @@
  * and bodies checked, and openapi.json is printed. */
 #include "api/api.h"
 #include "api/handlers.h"
+#include "wire/change.h"
 #include "wire/device.h"
 #include "wire/health.h"
 #include "wire/query.h"
+#include "wire/task.h"
 
 #define QUERY(name)	   .query = wire_##name##_rows, .query_size = sizeof(struct wire_##name)
+#define BODY(name)	   .body = wire_##name##_rows, .body_size = sizeof(struct wire_##name)
 #define ANSWER(type, name) .schema = (type), .answer = wire_##name##_rows
 
 const struct route api_routes[] = {
@@ -17,8 +20,14 @@ const struct route api_routes[] = {
 	  ANSWER("Device", device) },
 	{ "/api/gpu/devices/:pci", "GET", gpus_show, 0, "getDevice",
 	  "One function of a card: its GPU, its audio, …", ANSWER("Device", device) },
+	{ "/api/gpu/devices/:pci/bind-vfio", "POST", gpus_bind, ROUTE_CHANGES, "bindDevice",
+	  "Take the card from its host drivers to vfio-pci", QUERY(change_query), BODY(bind),
+	  ANSWER("Device", device) },
 	{ "/api/gpu/devices/:pci/iommu-group", "GET", gpus_group, ROUTE_MANY, "getDeviceGroup",
 	  "Every function in the IOMMU group of this one", ANSWER("Member", member) },
+	{ "/api/gpu/devices/:pci/unbind-vfio", "POST", gpus_unbind, ROUTE_CHANGES, "unbindDevice",
+	  "Give the card back to the drivers it came from", QUERY(change_query), BODY(accept),
+	  ANSWER("Device", device) },
 	{ "/api/gpu/devices/scan", "POST", gpus_scan, ROUTE_CHANGES | ROUTE_MANY, "scanDevices",
 	  "Read all devices anew", ANSWER("Device", device) },
 	{ "/api/gpu/iommu-status", "GET", gpus_iommu, 0, "getIommuStatus",
@@ -26,6 +35,13 @@ const struct route api_routes[] = {
 	{ "/api/health", "GET", health_show, 0, "getHealth", "Is the daemon ready to work",
 	  ANSWER("Health", status) },
 	{ "/api/openapi.json", "GET", openapi_show, 0, "getOpenapi", "This document" },
+	{ "/api/tasks", "GET", tasks_list, ROUTE_MANY, "listTasks",
+	  "What is being done and was done, oldest first", QUERY(task_query),
+	  ANSWER("Task", task) },
+	{ "/api/tasks/:id", "GET", tasks_show, 0, "getTask", "How one task stands",
+	  ANSWER("Task", task) },
+	{ "/api/tasks/:id/cancel", "POST", tasks_cancel, ROUTE_CHANGES, "cancelTask",
+	  "End it: what was done is undone", ANSWER("Task", task) },
 	{ "/api/version", "GET", version_show, 0, "getVersion", "Which daemon this is",
 	  ANSWER("Version", version) },
 };

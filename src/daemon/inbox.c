@@ -5,12 +5,16 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
+#include <time.h>
 
 #include "http/pending.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct inbox waiting;
 static int event = -1;
+/* Scans asked for by threads that wait, and how many of these are done. */
+static pthread_cond_t scanned = PTHREAD_COND_INITIALIZER;
+static uint64_t wanted, begun, done;
 
 int inbox_open(struct error *err)
 {
@@ -62,6 +66,38 @@ void inbox_news(void)
 	ring();
 }
 
+void inbox_rescan(unsigned ms)
+{
+	struct timespec until;
+	uint64_t mine;
+	int r = 0;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += ms / 1000;
+	until.tv_nsec += (long)(ms % 1000) * 1000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	pthread_mutex_lock(&lock);
+	waiting.rescan = true;
+	mine = ++wanted;
+	pthread_mutex_unlock(&lock);
+	ring();
+	pthread_mutex_lock(&lock);
+	while (done < mine && !r)
+		r = pthread_cond_timedwait(&scanned, &lock, &until);
+	pthread_mutex_unlock(&lock);
+}
+
+void inbox_scanned(void)
+{
+	pthread_mutex_lock(&lock);
+	done = begun;
+	pthread_cond_broadcast(&scanned);
+	pthread_mutex_unlock(&lock);
+}
+
 void inbox_take(struct inbox *out)
 {
 	uint64_t count;
@@ -70,6 +106,7 @@ void inbox_take(struct inbox *out)
 		return;
 	pthread_mutex_lock(&lock);
 	*out = waiting;
+	begun = wanted;
 	waiting = (struct inbox){ 0 };
 	pthread_mutex_unlock(&lock);
 }

@@ -22,10 +22,16 @@ void inbox_scan(uint64_t ticket);
 /* There is news of the facts. */
 void inbox_news(void);
 
+/* Have all read anew, and wait for that, at most ms. For threads that may wait (tasks). */
+void inbox_rescan(unsigned ms);
+/* A scan is over: those that wait for one go on. Main thread. */
+void inbox_scanned(void);
+
 struct inbox {
 	uint64_t scans[INBOX_SCANS];
 	size_t n_scans;
 	bool news;
+	bool rescan;
 };
 
 /* Takes all that is there. Main thread. */

@@ -6,11 +6,13 @@
  * helper, then the inventory.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
@@ -20,6 +22,7 @@
 #include "api/health.h"
 #include "base/fdpath.h"
 #include "base/log.h"
+#include "daemon/acting.h"
 #include "daemon/config.h"
 #include "daemon/facts.h"
 #include "daemon/helper.h"
@@ -28,23 +31,26 @@
 #include "http/server.h"
 
 enum { SWEEP_USEC = 15 * 1000 * 1000, SLACK_USEC = 1000 * 1000, PATIENCE_USEC = 1000 * 1000 };
+enum { REFRESH_MS = 2000, STOP_MS = 1000 };
 
 static struct {
 	struct arena *arena; /* of the configuration's strings */
 	struct config config;
 	struct host_root root;
+	int state; /* the state directory, locked */
 	sd_event *event;
 	sd_event_source *inbox, *sweep, *patience;
 	struct privd *privd;
 	struct helper *helper;
 	struct keeper *keeper;
+	struct acting *acting;
 	struct server *server;
 	struct api api;
 	struct facts *shown; /* what the replies were last made from */
 	bool facts_run;
 	char node[256];
-	char api_socket[512], uevent_socket[512];
-} d = { .root.fd = -1 };
+	char api_socket[512], uevent_socket[512], run_dir[512], var_dir[512];
+} d = { .root.fd = -1, .state = -1 };
 
 /* ---- events ---- */
 
@@ -94,8 +100,10 @@ static int on_inbox(sd_event_source *source, int fd, uint32_t events, void *unus
 
 	(void)source, (void)fd, (void)events, (void)unused;
 	inbox_take(&inbox);
-	if (inbox.n_scans)
+	if (inbox.n_scans || inbox.rescan)
 		r = keeper_scan(d.keeper, &err);
+	if (inbox.rescan)
+		inbox_scanned();
 	for (size_t i = 0; i < inbox.n_scans; i++)
 		api_scanned(inbox.scans[i], r < 0 ? &err : NULL);
 	if (inbox.news)
@@ -125,6 +133,20 @@ static void on_connected(void *unused)
 {
 	(void)unused;
 	facts_poke();
+	if (d.api.engine)
+		engine_look_again(d.api.engine);
+}
+
+static void on_late(void *unused, const struct privd_reply *reply)
+{
+	(void)unused, (void)reply;
+	if (d.api.engine)
+		engine_look_again(d.api.engine);
+}
+
+static void refresh(void)
+{
+	inbox_rescan(REFRESH_MS);
 }
 
 /* ---- start ---- */
@@ -171,7 +193,7 @@ static void name_node(void)
 
 static int start_looking(struct error *err)
 {
-	static const struct privd_events events = { .connected = on_connected };
+	static const struct privd_events events = { .connected = on_connected, .late = on_late };
 	struct keeper_options o = {
 		.root = &d.root,
 		.filter.n_extra = d.config.n_extra_classes,
@@ -194,6 +216,23 @@ static int start_looking(struct error *err)
 	if (facts_start(d.privd, &o.filter, inbox_news, err) < 0)
 		return -1;
 	d.facts_run = true;
+	return 0;
+}
+
+static int start_acting(struct error *err)
+{
+	const struct acting_options o = {
+		.privd = d.privd,
+		.root = &d.root,
+		.node = d.node,
+		.run_dir = d.run_dir,
+		.var_dir = d.var_dir,
+		.refresh = refresh,
+	};
+
+	if (acting_start(d.event, &o, &d.acting, err) < 0)
+		return -1;
+	d.api.engine = acting_engine(d.acting);
 	return 0;
 }
 
@@ -221,9 +260,10 @@ static int start_serving(struct error *err)
 		.group = d.config.group,
 	};
 
-	d.api = (struct api){
-		.node = d.node, .scan = inbox_scan, .look = facts_look, .refresh = facts_refresh
-	};
+	d.api.node = d.node;
+	d.api.scan = inbox_scan;
+	d.api.look = facts_look;
+	d.api.refresh = facts_refresh;
 	if (strcmp(d.config.listen, "none")) {
 		o.tcp_fd = server_listen_tcp(d.config.listen, err);
 		if (o.tcp_fd < 0)
@@ -261,6 +301,20 @@ static int check_who(struct error *err)
 	return error_hint(err, "its unit runs it as user horcruxd; --dev is for trying");
 }
 
+/* The lock goes with the process, however that ends. */
+static int lock_state(const char *dir, struct error *err)
+{
+	d.state = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (d.state < 0)
+		return error_errno(err, ERROR_STORE, errno, "%s cannot be used", dir);
+	if (!flock(d.state, LOCK_EX | LOCK_NB))
+		return 0;
+	if (errno != EWOULDBLOCK)
+		return error_errno(err, ERROR_STORE, errno, "%s cannot be locked", dir);
+	error_set(err, ERROR_STORE, "another horcruxd works in %s", dir);
+	return error_hint(err, "stop it, or give this one a --state-dir of its own");
+}
+
 static int prepare_state(struct error *err)
 {
 	static const char standard[] = "/var/lib/horcrux";
@@ -277,8 +331,15 @@ static int prepare_state(struct error *err)
 		return error_errno(err, ERROR_STORE, errno, "%s cannot be used", dir);
 	if (!S_ISDIR(st.st_mode))
 		return error_set(err, ERROR_STORE, "%s is no directory", dir);
+	if (lock_state(dir, err) < 0)
+		return -1;
 	snprintf(d.api_socket, sizeof(d.api_socket), "%s/api.sock", dir);
 	snprintf(d.uevent_socket, sizeof(d.uevent_socket), "%s/uevent.sock", dir);
+	snprintf(d.var_dir, sizeof(d.var_dir), "%s/private", dir);
+	if (d.config.dev || !d.root.real)
+		snprintf(d.run_dir, sizeof(d.run_dir), "%s/run", dir);
+	else
+		snprintf(d.run_dir, sizeof(d.run_dir), "/run/horcrux");
 	return 0;
 }
 
@@ -320,7 +381,10 @@ static int start(struct error *err)
 		return -1;
 	name_node();
 	block_signals();
-	return open_loop(err) < 0 || start_looking(err) < 0 || start_serving(err) < 0 ? -1 : 0;
+	return open_loop(err) < 0 || start_looking(err) < 0 || start_acting(err) < 0 ||
+			       start_serving(err) < 0
+		       ? -1
+		       : 0;
 }
 
 /* ---- stop ---- */
@@ -329,6 +393,8 @@ static int start(struct error *err)
 static void stop(void)
 {
 	server_stop(d.server);
+	if (!acting_stop(d.acting, STOP_MS))
+		_exit(EXIT_SUCCESS);
 	helper_stop(d.helper);
 	if (d.facts_run && !facts_stop())
 		_exit(EXIT_SUCCESS);
@@ -340,8 +406,9 @@ static void stop(void)
 	sd_event_source_disable_unref(d.patience);
 	sd_event_unref(d.event);
 	inbox_close();
-	if (d.config.dev && d.api_socket[0])
+	if (d.config.dev && d.server)
 		unlink(d.api_socket);
+	cleanup_closep(&d.state);
 	host_root_close(&d.root);
 	arena_free(d.arena);
 }

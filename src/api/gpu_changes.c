@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Taking cards and giving them back. */
+#include "api/change.h"
+#include "api/handlers.h"
+#include "gpu/change.h"
+
+int gpus_bind(struct request *rq, struct reply *reply, struct error *err)
+{
+	const struct wire_bind *body = rq->body;
+
+	(void)reply;
+	return change_submit(rq, &gpu_bind_operation,
+			     gpu_change_new(rq->params[0], body->scope == SCOPE_FUNCTION),
+			     rq->query, &body->accept, err);
+}
+
+int gpus_unbind(struct request *rq, struct reply *reply, struct error *err)
+{
+	const struct wire_accept *body = rq->body;
+
+	(void)reply;
+	return change_submit(rq, &gpu_release_operation, gpu_change_new(rq->params[0], false),
+			     rq->query, &body->accept, err);
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See acting.h. */
+#include "daemon/acting.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <systemd/sd-id128.h>
+
+#include "base/log.h"
+
+struct acting {
+	struct gpu_services services; /* first: the engine hands its address to steps */
+	struct acting_options options;
+	struct journal *journal;
+	struct engine *engine;
+	sd_event_source *on_engine;
+};
+
+static int live_children(void *services, struct arena *arena, struct list *children,
+			 struct error *err)
+{
+	struct gpu_services *sv = services;
+	struct list live = { 0 };
+	struct live_child *child;
+	char address[PCI_ADDRESS_TEXT];
+
+	if (privd_live(sv->privd, arena, &live, err) < 0)
+		return -1;
+	for (LIST_EACH(const struct privd_child, c, &live)) {
+		if (!c->write)
+			continue;
+		child = list_add(arena, children, struct live_child);
+		pci_address_format(privd_address_in(c->address), address);
+		*child = (struct live_child){ arena_strdup(arena, address), c->pid,
+					      privd_op_name(c->op) };
+	}
+	return 0;
+}
+
+static void refresh(void *services, const struct list *locks)
+{
+	(void)locks;
+	((struct acting *)services)->options.refresh();
+}
+
+static int on_engine(sd_event_source *source, int fd, uint32_t events, void *acting)
+{
+	(void)source, (void)fd, (void)events;
+	engine_dispatch(((struct acting *)acting)->engine);
+	return 0;
+}
+
+static int make_directory(const char *path, mode_t mode, struct error *err)
+{
+	if (!mkdir(path, mode) || errno == EEXIST)
+		return 0;
+	return error_errno(err, ERROR_STORE, errno, "%s cannot be made", path);
+}
+
+static int open_journal(struct acting *a, struct error *err)
+{
+	char boot[SD_ID128_STRING_MAX];
+	sd_id128_t id;
+
+	if (sd_id128_get_boot(&id) < 0)
+		return error_set(err, ERROR_SYSTEM, "the boot's id cannot be read");
+	if (make_directory(a->options.run_dir, 0755, err) < 0 ||
+	    make_directory(a->options.var_dir, 0700, err) < 0)
+		return -1;
+	a->journal = journal_open(a->options.run_dir, a->options.var_dir,
+				  sd_id128_to_string(id, boot), err);
+	return a->journal ? 0 : -1;
+}
+
+static int start_engine(struct acting *a, sd_event *event, struct error *err)
+{
+	const struct engine_config config = {
+		.tables = &gpu_steps,
+		.n_tables = 1,
+		.services = a,
+		.journal = a->journal,
+		.live_children = live_children,
+		.refresh = refresh,
+	};
+	int r;
+
+	a->engine = engine_start(&config, err);
+	if (!a->engine)
+		return -1;
+	r = sd_event_add_io(event, &a->on_engine, engine_fd(a->engine), EPOLLIN, on_engine, a);
+	return r < 0 ? error_errno(err, ERROR_SYSTEM, -r, "the engine cannot be watched") : 0;
+}
+
+/* Once, before threads: a daemon that is to be killed says so first. */
+static int arm_fault(struct error *err)
+{
+	const char *text = NULL;
+	int r = fault_load("horcruxd", &text, err);
+
+	if (r > 0)
+		log_warning("HORCRUX_FAULT=%s: this daemon will kill itself", text);
+	return r < 0 ? -1 : 0;
+}
+
+int acting_start(sd_event *event, const struct acting_options *options, struct acting **ret,
+		 struct error *err)
+{
+	struct acting *a = calloc(1, sizeof(*a));
+
+	if (!a)
+		return error_set(err, ERROR_SYSTEM, "no memory");
+	a->options = *options;
+	if (arm_fault(err) < 0 || open_journal(a, err) < 0)
+		goto failed;
+	a->services = (struct gpu_services){ .privd = options->privd,
+					     .root = options->root,
+					     .journal = a->journal,
+					     .node = options->node };
+	if (start_engine(a, event, err) < 0)
+		goto failed;
+	*ret = a;
+	return 0;
+failed:
+	acting_stop(a, 0);
+	return -1;
+}
+
+struct engine *acting_engine(struct acting *acting)
+{
+	return acting->engine;
+}
+
+bool acting_stop(struct acting *a, unsigned ms)
+{
+	if (!a)
+		return true;
+	sd_event_source_disable_unref(a->on_engine);
+	if (a->engine && engine_stop(a->engine, ms) < 0)
+		return false;
+	journal_close(a->journal);
+	free(a);
+	return true;
+}

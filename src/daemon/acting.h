@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The part of the daemon that acts: the journal, the engine and what its steps work with. Main thread,
+ * but for what the engine calls from its own threads.
+ */
+#pragma once
+
+#include <systemd/sd-event.h>
+
+#include "gpu/steps.h"
+#include "plan/task.h"
+
+struct acting;
+
+struct acting_options {
+	struct privd *privd;
+	const struct host_root *root;
+	const char *node;
+	const char *run_dir;	/* dies with the boot */
+	const char *var_dir;	/* lasting; 0700 */
+	/* Read the cards anew and publish them; called from tasks' threads, which may wait in it. */
+	void (*refresh)(void);
+};
+
+/* Opens the journal, takes over what it finds unfinished, and starts the engine. options is copied. */
+int acting_start(sd_event *event, const struct acting_options *options, struct acting **ret,
+		 struct error *err);
+struct engine *acting_engine(struct acting *acting);
+/* False: something hangs in a task, and the engine was left behind: end the process. Takes NULL. */
+bool acting_stop(struct acting *acting, unsigned ms);
