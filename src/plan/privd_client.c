@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -19,14 +18,16 @@
 #include <time.h>
 
 #include "base/id.h"
+#include "base/lock.h"
 
 enum {
 	CONNECT_MS = 3000, /* a call waits so long for a connection: privd is back within 2 s */
 	RETRY_MS = 100,	   /* between two tries to connect; doubled while nobody waits, up to */
 	RETRY_MAX_MS = 5000,
-	REPLY_MS = PRIVD_DEADLINE_MAX_MS +
-		   10000, /* privd answers before; this is for a broken one */
+	REPLY_MS = PRIVD_DEADLINE_MAX_MS + 10000, /* for a privd that is broken */
 };
+
+static struct lock lock = LOCK_INIT;
 
 struct pending {
 	struct pending *next;
@@ -41,15 +42,19 @@ struct privd {
 	char path[108];		    /* immutable; "": connections are handed in */
 	struct privd_events events; /* immutable */
 	pthread_t thread;	    /* immutable */
-	pthread_mutex_t lock;
-	pthread_cond_t changed; /* fd, next_fd, callers, closing */
-	int fd;			/* -1: no connection */
-	uint64_t connection;	/* its number, from 1 */
-	int next_fd;		/* handed in and not yet taken; -1 */
-	unsigned callers;	/* that wait for a connection */
-	bool closing;
-	uint64_t id;
-	struct pending *pending;
+	pthread_cond_t changed;	    /* fd, next_fd, callers, closing; pending, while closing */
+	/* -1: no connection */
+	int fd GUARDED_BY(lock);
+	/* its number, from 1 */
+	uint64_t connection GUARDED_BY(lock);
+	/* handed in and not yet taken; -1 */
+	int next_fd GUARDED_BY(lock);
+	/* that wait for a connection */
+	unsigned callers GUARDED_BY(lock);
+	bool closing GUARDED_BY(lock);
+	uint64_t id GUARDED_BY(lock);
+	/* each on its caller's stack, and guarded while it is in here */
+	struct pending *pending GUARDED_BY(lock);
 };
 
 static struct timespec after_ms(unsigned ms)
@@ -93,7 +98,7 @@ static int connect_to(const char *path)
 
 /* A connection, or -1 when it is to end. Called with the lock held, which it lets go while it
  * waits. */
-static int next_connection(struct privd *p)
+static int next_connection(struct privd *p) REQUIRES(lock)
 {
 	unsigned wait_ms = RETRY_MS;
 	struct timespec until;
@@ -103,17 +108,17 @@ static int next_connection(struct privd *p)
 		if (p->next_fd >= 0)
 			return TAKE_FD(p->next_fd);
 		if (!p->path[0]) {
-			pthread_cond_wait(&p->changed, &p->lock);
+			lock_wait(&lock, &p->changed);
 			continue;
 		}
-		pthread_mutex_unlock(&p->lock);
+		lock_give(&lock);
 		fd = connect_to(p->path);
-		pthread_mutex_lock(&p->lock);
+		lock_take(&lock);
 		if (fd >= 0)
 			return fd;
 		until = after_ms(p->callers ? RETRY_MS : wait_ms);
 		wait_ms = wait_ms * 2 < RETRY_MAX_MS ? wait_ms * 2 : RETRY_MAX_MS;
-		pthread_cond_timedwait(&p->changed, &p->lock, &until);
+		lock_wait_until(&lock, &p->changed, &until);
 	}
 	return -1;
 }
@@ -148,7 +153,7 @@ static int receive(int fd, struct privd_reply *reply, int *data)
 /* Hands a reply to whoever waits for it; the data too. */
 static void deliver(struct privd *p, const struct privd_reply *reply, int *data)
 {
-	pthread_mutex_lock(&p->lock);
+	lock_take(&lock);
 	for (struct pending *w = p->pending; w; w = w->next) {
 		if (w->id != reply->header.id || w->state != WAITING)
 			continue;
@@ -157,7 +162,7 @@ static void deliver(struct privd *p, const struct privd_reply *reply, int *data)
 		w->state = ANSWERED;
 		pthread_cond_signal(&w->done);
 	}
-	pthread_mutex_unlock(&p->lock);
+	lock_give(&lock);
 }
 
 static void read_all(struct privd *p, int fd)
@@ -175,7 +180,7 @@ static void read_all(struct privd *p, int fd)
 	cleanup_closep(&data);
 }
 
-static void lose_all(struct privd *p)
+static void lose_all(struct privd *p) REQUIRES(lock)
 {
 	for (struct pending *w = p->pending; w; w = w->next) {
 		if (w->state != WAITING)
@@ -190,22 +195,22 @@ static void *reader(void *context)
 	struct privd *p = context;
 	int fd;
 
-	pthread_mutex_lock(&p->lock);
+	lock_take(&lock);
 	while ((fd = next_connection(p)) >= 0) {
 		p->fd = fd;
 		p->connection++;
 		pthread_cond_broadcast(&p->changed);
-		pthread_mutex_unlock(&p->lock);
+		lock_give(&lock);
 		if (p->events.connected)
 			p->events.connected(p->events.data);
 		read_all(p, fd);
-		pthread_mutex_lock(&p->lock);
+		lock_take(&lock);
 		close(fd);
 		p->fd = -1;
 		lose_all(p);
 	}
 	lose_all(p);
-	pthread_mutex_unlock(&p->lock);
+	lock_give(&lock);
 	return NULL;
 }
 
@@ -214,6 +219,7 @@ static void *reader(void *context)
 struct privd *privd_new(const char *path, const struct privd_events *events, struct error *err)
 {
 	struct privd *p = calloc(1, sizeof(*p));
+	uint64_t first_id;
 	int r;
 
 	if (!p || (path && strlen(path) >= sizeof(p->path))) {
@@ -225,19 +231,20 @@ struct privd *privd_new(const char *path, const struct privd_events *events, str
 		memcpy(p->path, path, strlen(path) + 1);
 	if (events)
 		p->events = *events;
-	p->fd = p->next_fd = -1;
-	/* ids are told apart over restarts of the daemon, too: what is late may be from before one
+	/* ids are told apart over restarts of the daemon too: what is late may be from before one
 	 */
-	if (getrandom(&p->id, sizeof(p->id), 0) != (ssize_t)sizeof(p->id))
-		p->id = time_monotonic_ms() << 20;
-	pthread_mutex_init(&p->lock, NULL);
+	if (getrandom(&first_id, sizeof(first_id), 0) != (ssize_t)sizeof(first_id))
+		first_id = time_monotonic_ms() << 20;
+	lock_take(&lock);
+	p->fd = p->next_fd = -1;
+	p->id = first_id;
+	lock_give(&lock);
 	condition_init(&p->changed);
 	r = pthread_create(&p->thread, NULL, reader, p);
 	if (!r)
 		return p;
 	error_errno(err, ERROR_SYSTEM, r, "a thread for the helper's replies");
 	pthread_cond_destroy(&p->changed);
-	pthread_mutex_destroy(&p->lock);
 	free(p);
 	return NULL;
 }
@@ -246,43 +253,42 @@ void privd_free(struct privd *p)
 {
 	if (!p)
 		return;
-	pthread_mutex_lock(&p->lock);
+	lock_take(&lock);
 	p->closing = true;
 	if (p->fd >= 0)
 		shutdown(p->fd, SHUT_RDWR);
 	pthread_cond_broadcast(&p->changed);
-	pthread_mutex_unlock(&p->lock);
+	lock_give(&lock);
 	pthread_join(p->thread, NULL);
-	pthread_mutex_lock(&p->lock);
+	lock_take(&lock);
 	while (p->pending) /* calls that were under way are just leaving */
-		pthread_cond_wait(&p->changed, &p->lock);
-	pthread_mutex_unlock(&p->lock);
+		lock_wait(&lock, &p->changed);
 	cleanup_closep(&p->next_fd);
+	lock_give(&lock);
 	pthread_cond_destroy(&p->changed);
-	pthread_mutex_destroy(&p->lock);
 	free(p);
 }
 
 void privd_attach(struct privd *p, int fd)
 {
-	pthread_mutex_lock(&p->lock);
+	lock_take(&lock);
 	cleanup_closep(&p->next_fd);
 	p->next_fd = fd;
 	pthread_cond_broadcast(&p->changed);
-	pthread_mutex_unlock(&p->lock);
+	lock_give(&lock);
 }
 
 bool privd_connected(struct privd *p)
 {
 	bool connected;
 
-	pthread_mutex_lock(&p->lock);
+	lock_take(&lock);
 	connected = p->fd >= 0;
-	pthread_mutex_unlock(&p->lock);
+	lock_give(&lock);
 	return connected;
 }
 
-static uint64_t next_id(struct privd *p)
+static uint64_t next_id(struct privd *p) REQUIRES(lock)
 {
 	if (!++p->id)
 		p->id = 1;
@@ -293,9 +299,9 @@ uint64_t privd_next_id(struct privd *p)
 {
 	uint64_t id;
 
-	pthread_mutex_lock(&p->lock);
+	lock_take(&lock);
 	id = next_id(p);
-	pthread_mutex_unlock(&p->lock);
+	lock_give(&lock);
 	return id;
 }
 
@@ -307,19 +313,21 @@ static int unreachable(struct error *err)
 
 /* Waits for a connection, another than number `lost`, with the lock held. */
 static int await_connection(struct privd *p, uint64_t lost, const struct timespec *until)
+	REQUIRES(lock)
 {
 	bool late = false;
 
 	pthread_cond_broadcast(&p->changed); /* the reader shall not wait longer */
 	p->callers++;
 	while ((p->fd < 0 || p->connection == lost) && !p->closing && !late)
-		late = pthread_cond_timedwait(&p->changed, &p->lock, until) == ETIMEDOUT;
+		late = lock_wait_until(&lock, &p->changed, until) == ETIMEDOUT;
 	p->callers--;
 	return p->fd >= 0 && p->connection != lost && !p->closing ? 0 : -1;
 }
 
 /* What could not be sent to a privd that is gone was not done, and goes to the next one. */
 static int put(struct privd *p, const struct privd_request *request, struct error *err)
+	REQUIRES(lock)
 {
 	struct timespec until = after_ms(CONNECT_MS);
 	uint64_t lost = 0;
@@ -340,7 +348,7 @@ static int put(struct privd *p, const struct privd_request *request, struct erro
 	return error_hint(err, "see `systemctl status horcrux-privd.service`");
 }
 
-static void take_out(struct privd *p, struct pending *me)
+static void take_out(struct privd *p, struct pending *me) REQUIRES(lock)
 {
 	struct pending **at = &p->pending;
 
@@ -351,13 +359,13 @@ static void take_out(struct privd *p, struct pending *me)
 		pthread_cond_broadcast(&p->changed);
 }
 
-static int await_reply(struct privd *p, struct pending *me, const struct privd_request *request,
-		       struct error *err)
+static int await_reply(struct pending *me, const struct privd_request *request, struct error *err)
+	REQUIRES(lock)
 {
 	struct timespec until = after_ms(REPLY_MS);
 
 	while (me->state == WAITING)
-		if (pthread_cond_timedwait(&me->done, &p->lock, &until) == ETIMEDOUT)
+		if (lock_wait_until(&lock, &me->done, &until) == ETIMEDOUT)
 			break;
 	if (me->state == ANSWERED)
 		return 0;
@@ -375,7 +383,7 @@ static int exchange(struct privd *p, struct privd_request *request, struct pendi
 	int r;
 
 	condition_init(&me->done);
-	pthread_mutex_lock(&p->lock);
+	lock_take(&lock);
 	if (!request->header.id)
 		request->header.id = next_id(p);
 	me->id = request->header.id;
@@ -383,9 +391,9 @@ static int exchange(struct privd *p, struct privd_request *request, struct pendi
 	p->pending = me;
 	r = put(p, request, err);
 	if (!r)
-		r = await_reply(p, me, request, err);
+		r = await_reply(me, request, err);
 	take_out(p, me);
-	pthread_mutex_unlock(&p->lock);
+	lock_give(&lock);
 	pthread_cond_destroy(&me->done);
 	return r;
 }
