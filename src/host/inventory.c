@@ -6,18 +6,18 @@
 #include "host/inventory.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/fdpath.h"
+#include "base/lock.h"
 #include "host/reader.h"
 #include "host/topology.h"
 
 enum { PATH_TEXT = 128, GROUP_TYPE_TEXT = 64, REGIONS_MAX = 64 * 1024 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct inventory *current; /* under lock */
+static struct lock lock = LOCK_INIT;
+static struct inventory *current GUARDED_BY(lock);
 
 /* A function that was read again. */
 struct fresh {
@@ -187,6 +187,7 @@ static void read_groups(struct build *b)
 static void finish(struct build *b)
 {
 	struct inventory *inv = b->inv;
+	enum fact unsafe;
 
 	sort_functions(inv);
 	inv->card_of = arena_array(inv->arena, inv->functions.n, int);
@@ -198,7 +199,9 @@ static void finish(struct build *b)
 		inv->iommu_facts = iommu_facts_read(b->reader.root, &inv->functions);
 		b->other_reads += inv->iommu_facts->opens;
 	}
-	iommu_judge(inv->iommu_facts, &inv->functions, inv->arena, &inv->iommu);
+	unsafe = iommu_read_unsafe_interrupts(b->reader.root);
+	b->other_reads++;
+	iommu_judge(inv->iommu_facts, unsafe, &inv->functions, inv->arena, &inv->iommu);
 	inv->reads = b->reader.opens + b->other_reads;
 }
 
@@ -230,10 +233,10 @@ void inventory_publish(struct inventory *inventory)
 {
 	struct inventory *before;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&lock);
 	before = current;
 	current = inventory;
-	pthread_mutex_unlock(&lock);
+	lock_give(&lock);
 	inventory_release(before);
 }
 
@@ -241,11 +244,11 @@ struct inventory *inventory_acquire(void)
 {
 	struct inventory *inv;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&lock);
 	inv = current;
 	if (inv)
 		__atomic_add_fetch(&inv->refs, 1, __ATOMIC_RELAXED);
-	pthread_mutex_unlock(&lock);
+	lock_give(&lock);
 	return inv;
 }
 

@@ -123,15 +123,14 @@ static void read_chips(int root, struct iommu_facts *facts)
 			facts->remapped_chips = FACT_YES;
 }
 
-static void read_unsafe_interrupts(int root, struct iommu_facts *facts)
+enum fact iommu_read_unsafe_interrupts(const struct host_root *root)
 {
+	static const char path[] = "sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts";
 	char text[SHORT_TEXT];
-	ssize_t n = fdpath_attribute(
-		root, "sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", text,
-		sizeof(text));
 
-	facts->opens++;
-	facts->unsafe_interrupts = n != 1 ? FACT_UNKNOWN : *text == 'Y' || *text == '1';
+	if (fdpath_attribute(root->fd, path, text, sizeof(text)) != 1)
+		return FACT_UNKNOWN;
+	return *text == 'Y' || *text == '1' ? FACT_YES : FACT_NO;
 }
 
 static bool has_pci_function(const struct list *functions, long group)
@@ -178,7 +177,6 @@ struct iommu_facts *iommu_facts_read(const struct host_root *root, const struct 
 	read_other_groups(root->fd, functions, facts);
 	read_cpu(root->fd, facts);
 	read_chips(root->fd, facts);
-	read_unsafe_interrupts(root->fd, facts);
 	fdpath_read_all(root->fd, "proc/cmdline", CMDLINE_MAX, arena, &facts->cmdline);
 	facts->opens++;
 	return facts;
@@ -203,5 +201,5 @@ void iommu_read(const struct host_root *root, const struct list *functions, stru
 	CLEANUP(iommu_facts_unrefp)
 	struct iommu_facts *facts = iommu_facts_read(root, functions);
 
-	iommu_judge(facts, functions, arena, out);
+	iommu_judge(facts, iommu_read_unsafe_interrupts(root), functions, arena, out);
 }

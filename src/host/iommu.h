@@ -40,7 +40,6 @@ struct iommu_facts {
 	const char *cmdline;		/* NULL unknown */
 	enum fact remapped_chips;	/* /proc/interrupts names IR- (or ITS-) chips */
 	enum fact remapping_hardware;	/* some Intel unit has it in its ecap register */
-	enum fact unsafe_interrupts;	/* the module's parameter, when it is loaded */
 	uint64_t opens;			/* files and directories opened to read this */
 };
 
@@ -50,9 +49,15 @@ struct iommu_facts *iommu_facts_ref(struct iommu_facts *facts);
 void iommu_facts_unref(struct iommu_facts *facts);
 DEFINE_CLEANUP(struct iommu_facts *, iommu_facts_unref)
 
+/*
+ * Parameter of vfio_iommu_type1; unknown while the module is not loaded. It can be changed at any
+ * time, so it is no part of the facts.
+ */
+enum fact iommu_read_unsafe_interrupts(const struct host_root *root);
+
 /* The verdict. Pure; strings are in the arena. */
-void iommu_judge(const struct iommu_facts *facts, const struct list *functions, struct arena *arena,
-		 struct iommu *out);
+void iommu_judge(const struct iommu_facts *facts, enum fact unsafe_interrupts,
+		 const struct list *functions, struct arena *arena, struct iommu *out);
 
 /* Both at once. Reads /sys/class/iommu, /sys/kernel/iommu_groups, /sys/firmware/acpi/tables, /proc/cmdline,
  * /proc/interrupts, /proc/cpuinfo and module parameters. Never fails: what cannot be read is

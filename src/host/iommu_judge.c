@@ -286,7 +286,6 @@ static void judge_isolation(struct verdict *v)
 		     "%s: groups are split that the hardware does not isolate; a VM "
 		     "can reach memory of other devices",
 		     acs);
-	out->unsafe_interrupts = v->facts->unsafe_interrupts;
 	if (out->unsafe_interrupts == FACT_UNKNOWN)
 		unknown(v, "unsafe_interrupts",
 			"module vfio_iommu_type1 is not loaded, or its "
@@ -301,12 +300,12 @@ static void judge_isolation(struct verdict *v)
 		     "IOMMU is on by itself)");
 }
 
-void iommu_judge(const struct iommu_facts *facts, const struct list *functions, struct arena *arena,
-		 struct iommu *out)
+void iommu_judge(const struct iommu_facts *facts, enum fact unsafe_interrupts,
+		 const struct list *functions, struct arena *arena, struct iommu *out)
 {
 	struct verdict v = { .facts = facts, .arena = arena, .out = out };
 
-	*out = (struct iommu){ 0 };
+	*out = (struct iommu){ .unsafe_interrupts = unsafe_interrupts };
 	count(&v, functions);
 	read_cmdline(&v);
 	tell_evidence(&v);

@@ -8,7 +8,6 @@
 #include "host/names.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "base/arena.h"
+#include "base/lock.h"
 #include "host/names_supplement.h"
 
 enum { BUCKETS = 256, FOUND_MAX = 16384, CLASSES = 256, FILE_MAX = 64 << 20 };
@@ -31,6 +31,9 @@ struct found {
 	const char *name; /* NULL: nobody knows it */
 };
 
+/* Of all objects' `found`, and of their arenas after they are opened. */
+static struct lock lock = LOCK_INIT;
+
 /* Where a vendor's line begins. */
 struct vendor_place {
 	uint32_t vendor;
@@ -44,9 +47,8 @@ struct names {
 	struct arena *arena;
 	struct list vendors;	   /* struct vendor_place, in the order of the file */
 	uint32_t classes[CLASSES]; /* where the base class' line begins, plus 1; 0: nowhere */
-	pthread_mutex_t lock;
-	struct found *found[BUCKETS]; /* under lock */
-	size_t n_found;		      /* under lock */
+	struct found *found[BUCKETS] GUARDED_BY(lock);
+	size_t n_found GUARDED_BY(lock);
 };
 
 static int hex(char c)
@@ -122,7 +124,6 @@ struct names *names_open_file(const char *path)
 
 	names->refs = 1;
 	names->arena = arena;
-	pthread_mutex_init(&names->lock, NULL);
 	if (path)
 		map_file(names, path);
 	return names;
@@ -150,7 +151,6 @@ void names_unref(struct names *names)
 		return;
 	if (names->text)
 		munmap((void *)(uintptr_t)names->text, names->size);
-	pthread_mutex_destroy(&names->lock);
 	arena_free(names->arena);
 }
 
@@ -268,7 +268,7 @@ static const char *look_up(struct names *names, enum kind kind, uint64_t ids)
 	const char *name = NULL;
 	struct found *found;
 
-	pthread_mutex_lock(&names->lock);
+	lock_take(&lock);
 	for (found = names->found[bucket]; found; found = found->next)
 		if (found->ids == ids && found->kind == kind)
 			break;
@@ -281,7 +281,7 @@ static const char *look_up(struct names *names, enum kind kind, uint64_t ids)
 	}
 	if (found)
 		name = found->name;
-	pthread_mutex_unlock(&names->lock);
+	lock_give(&lock);
 	return name;
 }
 

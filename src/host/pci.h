@@ -58,13 +58,16 @@ struct function {
 	int boot_vga;			/* 1, 0; -1 there is no such file */
 	const char *power_state;	/* D0 D1 D2 D3hot D3cold unknown error; NULL unreadable */
 	const char *runtime_status;	/* active suspended …; NULL unreadable */
+	/* A VF has no link of its own; a sleeping device is not asked for its current one. */
 	const char *link_speed, *max_link_speed;	/* "16.0 GT/s PCIe"; NULL unknown */
 	int64_t link_width, max_link_width;		/* lanes; ROW_NULL unknown */
-	struct list reset_methods;	/* strings in the kernel's order; null: file absent or unreadable */
+	struct list reset_methods;	/* strings in the kernel's order; empty: it cannot be reset;
+					 * null: the kernel (before 5.15) does not say how */
 	bool has_rom;			/* a ROM BAR or a rom file is there */
 	struct sriov *sriov;		/* NULL: cannot */
 	struct pci_address *physfn;	/* NULL: not a VF */
-	const char *vgpu;		/* "mdev", "mdev_per_vf", "vendor_vf", "sriov"; NULL none */
+	/* "mdev", "mdev_per_vf", "vendor_vf", "sriov"; NULL none. Of a VF: what it carries itself. */
+	const char *vgpu;
 	struct list mdevs;		/* strings: UUIDs of instances below it */
 	bool in_d3cold;			/* asleep: what wakes it was not read */
 	int64_t aer_correctable, aer_fatal;	/* totals; ROW_NULL when not told */

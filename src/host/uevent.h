@@ -12,8 +12,9 @@
 int uevent_open(const char *socket_path, struct error *err);
 
 /*
- * Reads all that is there and adds what the inventory must read again to `changes` (pci functions,
- * the parents of mdev and vfio devices). An overrun (ENOBUFS) sets changes->all. Netlink messages
- * that the kernel did not send (pid other than 0) are dropped. Returns the number of messages.
+ * Reads all that is there and adds what the inventory must read again to `changes` (PCI functions,
+ * the parents of mdev, vfio-dev and drm devices); changes->arena is made when it is NULL and needed.
+ * An overrun (ENOBUFS) sets changes->all. Netlink messages that the kernel did not send (pid other
+ * than 0) are dropped. Returns the number of messages.
  */
 int uevent_drain(int fd, struct inventory_changes *changes, struct error *err);

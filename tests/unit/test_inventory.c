@@ -128,8 +128,11 @@ static void takes_configured_classes(void **state)
 	assert_int_equal(function_role(function_at(inv, "0000:00:1f.6"), &inv->filter), ROLE_GPU);
 }
 
-/* Files of one endpoint of the tree: its directory, eleven attributes. */
-enum { READS_OF_FUNCTION = 1 + 11, READS_OF_GROUP = 2, READS_OF_START = 1 };
+/*
+ * Files of one endpoint of the tree: its directory, eleven attributes. A start opens the bus and the
+ * one module parameter that can change at any time.
+ */
+enum { READS_OF_FUNCTION = 1 + 11, READS_OF_GROUP = 2, READS_OF_START = 2 };
 
 static void reads_only_what_was_touched(void **state)
 {
@@ -156,9 +159,12 @@ static void reads_only_what_was_touched(void **state)
 	assert_int_equal(second->groups.n, 3);
 	assert_string_equal(inventory_group(second, 2)->type, "DMA-FQ");
 	assert_ptr_equal(second->iommu_facts, first->iommu_facts);
+	assert_int_equal(second->iommu.unsafe_interrupts, FACT_UNKNOWN);
 	assert_string_equal(second->iommu.message, first->iommu.message);
 
+	tree_file(tree, "sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", "Y\n");
 	third = rebuild(tree, second, "0000:00:1f.6");
+	assert_int_equal(third->iommu.unsafe_interrupts, FACT_YES);
 	assert_int_equal(third->reads, READS_OF_START + READS_OF_FUNCTION + READS_OF_GROUP);
 	inventory_release(first);
 	first = NULL;

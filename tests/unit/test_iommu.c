@@ -121,15 +121,14 @@ static void judge(struct arena *arena, const struct machine *m, struct iommu *ou
 	struct iommu_facts facts = { .arena = arena,
 				     .cmdline = m->cmdline,
 				     .remapped_chips = m->chips,
-				     .remapping_hardware = m->hardware,
-				     .unsafe_interrupts = m->unsafe };
+				     .remapping_hardware = m->hardware };
 	struct list functions = { 0 };
 
 	fill(arena, &facts.tables, m->tables);
 	fill(arena, &facts.units, m->units);
 	facts.other_groups = facts.units.null ? ROW_NULL : 0;
 	add_functions(arena, &functions, m);
-	iommu_judge(&facts, &functions, arena, out);
+	iommu_judge(&facts, m->unsafe, &functions, arena, out);
 }
 
 static void check(const struct machine *m)
@@ -258,7 +257,7 @@ static void reads_the_files(void **state UNUSED)
 	assert_string_equal(facts->cmdline, "quiet iommu=pt\n");
 	assert_int_equal(facts->remapped_chips, FACT_YES);
 	assert_int_equal(facts->remapping_hardware, FACT_YES);
-	assert_int_equal(facts->unsafe_interrupts, FACT_NO);
+	assert_int_equal(iommu_read_unsafe_interrupts(&tree.root), FACT_NO);
 	iommu_facts_unref(facts);
 
 	iommu_read(&tree.root, &functions, arena, &out);
@@ -312,7 +311,7 @@ static void unknown_is_not_off(void **state UNUSED)
 	assert_null(facts->cmdline);
 	assert_null(facts->cpu);
 	assert_int_equal(facts->remapped_chips, FACT_UNKNOWN);
-	assert_int_equal(facts->unsafe_interrupts, FACT_UNKNOWN);
+	assert_int_equal(iommu_read_unsafe_interrupts(&tree.root), FACT_UNKNOWN);
 	iommu_facts_unref(facts);
 	tree_dir(&tree, "sys/firmware/acpi/tables");
 	tree_dir(&tree, "sys/class/iommu");
