@@ -57,8 +57,11 @@ struct node *child_device(struct child *c, struct node *parent, const char *name
 	struct node *dir = node_dir(parent, name);
 
 	if (c->under && !node_child(dir, "device"))
-		node_link_to(dir, "device", parent == c->under->dir || !parent->parent ||
-			     parent->parent == c->under->dir ? c->under->dir : parent);
+		node_link_to(dir, "device",
+			     parent == c->under->dir || !parent->parent ||
+					     parent->parent == c->under->dir
+				     ? c->under->dir
+				     : parent);
 	return make_device(c, dir, class, class, env);
 }
 

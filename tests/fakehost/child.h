@@ -15,12 +15,12 @@ struct child_device {
 
 struct child {
 	struct child *next;
-	struct function *under;		/* NULL: virtual */
-	struct driver *driver;		/* whose probe makes it */
-	void *data;			/* of who made it */
+	struct function *under; /* NULL: virtual */
+	struct driver *driver;	/* whose probe makes it */
+	void *data;		/* of who made it */
 	void (*make)(struct child *c);
-	bool firmware;			/* goes when a real driver takes the display */
-	struct node **dir;		/* of its maker: NULL again when it goes */
+	bool firmware;	   /* goes when a real driver takes the display */
+	struct node **dir; /* of its maker: NULL again when it goes */
 	struct bunch nodes;
 	struct child_device *devices;
 	size_t count;

@@ -10,9 +10,9 @@
 
 #include "pci.h"
 
-#define MEM32 0x00040200U
+#define MEM32	       0x00040200U
 #define MEM64_PREFETCH 0x0014220cU
-#define MEM64 0x00140204U
+#define MEM64	       0x00140204U
 
 static uint64_t next32 = 0x80000000ULL;
 static uint64_t next64 = 0x4000000000ULL;

@@ -381,7 +381,9 @@ static int autoprobe_store(void *owner, const struct attr *attr, const char *buf
 }
 
 static const struct attr bus_attrs[] = {
-	{ .name = "drivers_autoprobe", .mode = 0644, .show = autoprobe_show,
+	{ .name = "drivers_autoprobe",
+	  .mode = 0644,
+	  .show = autoprobe_show,
 	  .store = autoprobe_store },
 	{ .name = "drivers_probe", .mode = 0200, .store = drivers_probe_store },
 	{ .name = "rescan", .mode = 0200, .store = rescan_store },

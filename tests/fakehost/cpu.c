@@ -9,7 +9,7 @@
 #include "host.h"
 
 static struct {
-	const char *vendor;	/* intel, amd, arm */
+	const char *vendor; /* intel, amd, arm */
 	char *model;
 	unsigned count, threads, nodes;
 	bool novirt;
@@ -100,16 +100,22 @@ static void add_cpuinfo(struct text *t, unsigned i)
 	const char *virt = cpu.novirt ? "" : intel ? " vmx" : " svm";
 
 	if (!strcmp(cpu.vendor, "arm")) {
-		text_addf(t, "processor\t: %u\nBogoMIPS\t: 108.00\nFeatures\t: fp asimd evtstrm "
+		text_addf(t,
+			  "processor\t: %u\nBogoMIPS\t: 108.00\nFeatures\t: fp asimd evtstrm "
 			  "aes\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU part\t: "
-			  "0xd0b\n\n", i);
+			  "0xd0b\n\n",
+			  i);
 		return;
 	}
-	text_addf(t, "processor\t: %u\nvendor_id\t: %s\nmodel name\t: %s\nphysical id\t: %u\n"
+	text_addf(t,
+		  "processor\t: %u\nvendor_id\t: %s\nmodel name\t: %s\nphysical id\t: %u\n"
 		  "siblings\t: %u\ncore id\t\t: %u\ncpu cores\t: %u\nflags\t\t: fpu vme de pse tsc "
 		  "msr pae%s ht syscall nx pdpe1gb lm constant_tsc\naddress sizes\t: 46 bits "
-		  "physical, 48 bits virtual\n\n", i, intel ? "GenuineIntel" : "AuthenticAMD",
-		  cpu.model ? cpu.model : intel ? "Intel(R) Xeon(R) CPU" : "AMD EPYC Processor",
+		  "physical, 48 bits virtual\n\n",
+		  i, intel ? "GenuineIntel" : "AuthenticAMD",
+		  cpu.model ? cpu.model
+		  : intel   ? "Intel(R) Xeon(R) CPU"
+			    : "AMD EPYC Processor",
 		  node_of(i), cpu.count / cpu.nodes, i % cores(), cores() / cpu.nodes, virt);
 }
 
@@ -173,8 +179,10 @@ static void make_kernel(const char *cmdline)
 	for (const char *s = host.name; *s; s++)
 		hash = hash * 33 + (unsigned char)*s;
 	node_text(proc, "cmdline", 0444, "%s\n", cmdline);
-	node_text(proc, "version", 0444, "Linux version %s (debian-kernel@lists.debian.org) "
-		  "(gcc) #1 SMP PREEMPT_DYNAMIC\n", host.kernel);
+	node_text(proc, "version", 0444,
+		  "Linux version %s (debian-kernel@lists.debian.org) "
+		  "(gcc) #1 SMP PREEMPT_DYNAMIC\n",
+		  host.kernel);
 	node_text(proc, "uptime", 0444, "86400.00 600000.00\n");
 	node_text(proc, "stat", 0444, "cpu  1 0 1 1 0 0 0 0 0 0\nbtime 1700000000\n");
 	node_text(sys, "osrelease", 0444, "%s\n", host.kernel);

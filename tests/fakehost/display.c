@@ -13,8 +13,8 @@
 
 struct display {
 	struct display *next;
-	unsigned card, node;	/* node: the render node, 0: none */
-	char *connectors;	/* "HDMI-A-1:connected,DP-1:disconnected" */
+	unsigned card, node; /* node: the render node, 0: none */
+	char *connectors;    /* "HDMI-A-1:connected,DP-1:disconnected" */
 	char *name;
 	const struct function *f;
 	struct child *child;
@@ -61,8 +61,8 @@ static void add_connectors(struct child *c, const struct display *d, struct node
 		snprintf(name, sizeof(name), "%s-%.*s", card->name, (int)len, word);
 		n = child_device(c, card, name, "drm", "DEVTYPE=drm_connector\n");
 		node_text(n, "status", 0644, "%s\n", word[len] ? word + len + 1 : "disconnected");
-		node_text(n, "enabled", 0444, strstr(word, ":connected") ? "enabled\n" :
-			  "disabled\n");
+		node_text(n, "enabled", 0444,
+			  strstr(word, ":connected") ? "enabled\n" : "disabled\n");
 	}
 }
 
@@ -118,8 +118,11 @@ static void make_sound(struct child *c)
 	node_text(card, "id", 0644, "%s\n", d->name);
 	node_text(card, "number", 0444, "%u\n", d->card);
 	for (unsigned i = 0; i < 3; i++) {
-		snprintf(name, sizeof(name), i == 0 ? "controlC%u" : i == 1 ? "hwC%uD0" :
-			 "pcmC%uD3p", d->card);
+		snprintf(name, sizeof(name),
+			 i == 0	  ? "controlC%u"
+			 : i == 1 ? "hwC%uD0"
+				  : "pcmC%uD3p",
+			 d->card);
 		snprintf(env, sizeof(env), "MAJOR=116\nMINOR=%u\nDEVNAME=snd/%s\n",
 			 d->card * 32 + i, name);
 		child_device(c, card, name, "sound", env);
@@ -206,8 +209,8 @@ static void make_bootfb(struct child *c)
 {
 	const struct display *d = c->data;
 	bool simple = !strcmp(d->connectors, "simpledrm");
-	struct node *p = node_dir(NULL, simple ? "sys/devices/platform/simple-framebuffer.0" :
-				  "sys/devices/platform/efi-framebuffer.0");
+	struct node *p = node_dir(NULL, simple ? "sys/devices/platform/simple-framebuffer.0"
+					       : "sys/devices/platform/efi-framebuffer.0");
 
 	make_fb_at(c, node_dir(p, "graphics"));
 	node_link_to(node_child(node_child(p, "graphics"), c->devices[0].dir->name), "device", p);
@@ -228,8 +231,9 @@ int display_bootfb_line(struct line *l)
 		return d ? host_complain("bootfb wants N ADDR KIND") : -EINVAL;
 	d->card = (unsigned)strtoul(number, NULL, 10);
 	d->connectors = text_dup(kind);
-	d->name = text_dup(!strcmp(kind, "simpledrm") ? "simpledrmdrmfb" :
-			   !strcmp(kind, "vesafb") ? "VESA VGA" : "EFI VGA");
+	d->name = text_dup(!strcmp(kind, "simpledrm") ? "simpledrmdrmfb"
+			   : !strcmp(kind, "vesafb")  ? "VESA VGA"
+						      : "EFI VGA");
 	c->firmware = true;
 	add_framebuffer(d);
 	return 0;

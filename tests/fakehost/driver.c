@@ -18,8 +18,8 @@
 
 struct known {
 	const char *name;
-	const char *module;	/* NULL: built in */
-	const char *ids;	/* space-separated patterns VEN:DEV[:CLASS] */
+	const char *module; /* NULL: built in */
+	const char *ids;    /* space-separated patterns VEN:DEV[:CLASS] */
 	unsigned flags;
 };
 
@@ -165,14 +165,12 @@ static int scan_ids(const char *buf, size_t len, struct pattern *p)
 {
 	char *s = text_written(buf, len);
 	unsigned v[7] = { 0 };
-	int n = sscanf(s, "%x %x %x %x %x %x %x", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5],
-		       &v[6]);
+	int n = sscanf(s, "%x %x %x %x %x %x %x", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6]);
 
 	free(s);
 	if (n < 2)
 		return -EINVAL;
-	*p = (struct pattern){ .vendor = v[0], .device = v[1], .class = v[4],
-			       .class_mask = v[5] };
+	*p = (struct pattern){ .vendor = v[0], .device = v[1], .class = v[4], .class_mask = v[5] };
 	return 0;
 }
 
@@ -339,10 +337,10 @@ void driver_load(struct driver *d, bool probe)
 
 void driver_unload(struct driver *d)
 {
+	d->loaded = false; /* nobody is bound any more */
 	for (struct function *f = host.functions; f; f = f->next)
 		if (f->present && f->driver == d)
 			core_unbind(d, f);
-	d->loaded = false;
 	if (!d->dir)
 		return;
 	uevent_send("remove", d->dir, "drivers", "");

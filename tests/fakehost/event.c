@@ -166,9 +166,11 @@ static int event_domain(struct line *l)
 
 	if (!name || !pid || !cards)
 		return host_complain("domain wants NAME pid=N card=ADDR,...");
-	text_addf(&t, "process %s qemu-system-x86 uid=64055 cgroup=/machine.slice/machine-qemu-1-%s"
+	text_addf(&t,
+		  "process %s qemu-system-x86 uid=64055 cgroup=/machine.slice/machine-qemu-1-%s"
 		  ".scope cmdline=\"/usr/bin/qemu-system-x86_64 -name guest=%s,debug-threads=on\" "
-		  "fd=/dev/vfio/vfio,anon_inode:kvm-vm", pid, name, name);
+		  "fd=/dev/vfio/vfio,anon_inode:kvm-vm",
+		  pid, name, name);
 	while (text_next(&cards, ",", address, sizeof(address))) {
 		struct function *f = host_function(address);
 		char path[32];

@@ -277,6 +277,11 @@ class FakeHost:
             events.append(parse_uevent(self.socket.recv(65536)))
         return events
 
+    def uevent_counts(self):
+        """{"seqnum": n, "sent": n, "dropped": n, "queued": n}; dropped: nobody took them."""
+        return {k: int(n) for k, n in (row.split() for row in
+                                       self.read(".fake/uevents").splitlines())}
+
     def wait_for(self, condition, seconds=5.0):
         """Polls; for what happens in other processes.  False when time is up."""
         end = time.monotonic() + seconds

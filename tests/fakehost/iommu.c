@@ -36,9 +36,10 @@ static struct node *unit_dir(unsigned i)
 	if (iommu.kind == IOMMU_NONE || i >= iommu.units)
 		return NULL;
 	unit_name(i, name);
-	return node_dir(node_dir(NULL, iommu.kind == IOMMU_SMMU ?
-				 "sys/devices/platform/arm-smmu-v3.0.auto/iommu" :
-				 "sys/devices/virtual/iommu"), name);
+	return node_dir(node_dir(NULL, iommu.kind == IOMMU_SMMU
+					       ? "sys/devices/platform/arm-smmu-v3.0.auto/iommu"
+					       : "sys/devices/virtual/iommu"),
+			name);
 }
 
 static void make_dmar(struct node *unit, unsigned i)
@@ -114,9 +115,8 @@ static int reserved_show(void *owner, const struct attr *attr, struct text *out)
 		text_puts(out, g->reserved);
 	if (iommu.kind == IOMMU_IVHD)
 		text_puts(out, "0x000000fd00000000 0x000000ffffffffff reserved\n");
-	text_puts(out, iommu.kind == IOMMU_SMMU ?
-		  "0x0000000008000000 0x00000000080fffff msi\n" :
-		  "0x00000000fee00000 0x00000000feefffff msi\n");
+	text_puts(out, iommu.kind == IOMMU_SMMU ? "0x0000000008000000 0x00000000080fffff msi\n"
+						: "0x00000000fee00000 0x00000000feefffff msi\n");
 	return 0;
 }
 
@@ -139,8 +139,7 @@ static int type_store(void *owner, const struct attr *attr, const char *buf, siz
 		if (f->group == g && f->present && f->driver)
 			return -EBUSY;
 	s = text_written(buf, len);
-	if (strcmp(s, "DMA") && strcmp(s, "DMA-FQ") && strcmp(s, "identity") &&
-	    strcmp(s, "auto")) {
+	if (strcmp(s, "DMA") && strcmp(s, "DMA-FQ") && strcmp(s, "identity") && strcmp(s, "auto")) {
 		free(s);
 		return -EINVAL;
 	}
@@ -282,8 +281,10 @@ static void vfio_env(const struct group *g, char env[64])
 static void name_node(struct group *g)
 {
 	free((char *)(uintptr_t)g->attr.name);
-	g->attr = (struct attr){ .name = text_format("%d", g->number), .mode = 0600,
-				 .show = viable_show, .store = viable_store };
+	g->attr = (struct attr){ .name = text_format("%d", g->number),
+				 .mode = 0600,
+				 .show = viable_show,
+				 .store = viable_store };
 }
 
 /* vfio_create_group(): the class device, and its node by devtmpfs */

@@ -9,9 +9,9 @@ enum iommu_kind { IOMMU_NONE, IOMMU_DMAR, IOMMU_IVHD, IOMMU_SMMU };
 struct iommu {
 	enum iommu_kind kind;
 	unsigned units;
-	int table;		/* ACPI table: 1 there, 0 not, -1 no ACPI at all */
-	bool remapping;		/* interrupts are remapped */
-	bool capable;		/* the hardware could */
+	int table;	/* ACPI table: 1 there, 0 not, -1 no ACPI at all */
+	bool remapping; /* interrupts are remapped */
+	bool capable;	/* the hardware could */
 };
 
 extern struct iommu iommu;

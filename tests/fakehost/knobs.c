@@ -19,27 +19,31 @@ struct knob {
 	struct knob *next;
 	enum knob_kind kind;
 	char *line;
-	char *path, *value, *driver, *type;	/* globs; NULL: any */
+	char *path, *value, *driver, *type; /* globs; NULL: any */
 	enum knob_op op;
-	unsigned nth;		/* acts from the nth on that matches */
-	unsigned times;		/* so often; 0: always */
+	unsigned nth;	/* acts from the nth on that matches */
+	unsigned times; /* so often; 0: always */
 	unsigned ms, to;
 	int error;
 	struct function *f;
 	unsigned seen, done;
 	bool dead;
-	unsigned blocked;	/* threads that wait in it */
+	unsigned blocked; /* threads that wait in it */
 };
 
 static struct knob *knobs;
 
 /* keep sorted */
-static const struct { const char *name; int value; } names[] = {
-	{ "EACCES", EACCES }, { "EAGAIN", EAGAIN }, { "EBUSY", EBUSY }, { "EEXIST", EEXIST },
-	{ "EINVAL", EINVAL }, { "EIO", EIO }, { "ENODEV", ENODEV }, { "ENOENT", ENOENT },
-	{ "ENOMEM", ENOMEM }, { "ENOSPC", ENOSPC }, { "ENOTTY", ENOTTY }, { "ENXIO", ENXIO },
-	{ "EPERM", EPERM }, { "ERANGE", ERANGE }, { "EROFS", EROFS }, { "ETIMEDOUT", ETIMEDOUT },
-	{ "EUSERS", EUSERS },
+static const struct {
+	const char *name;
+	int value;
+} names[] = {
+	{ "EACCES", EACCES },	    { "EAGAIN", EAGAIN }, { "EBUSY", EBUSY },
+	{ "EEXIST", EEXIST },	    { "EINVAL", EINVAL }, { "EIO", EIO },
+	{ "ENODEV", ENODEV },	    { "ENOENT", ENOENT }, { "ENOMEM", ENOMEM },
+	{ "ENOSPC", ENOSPC },	    { "ENOTTY", ENOTTY }, { "ENXIO", ENXIO },
+	{ "EPERM", EPERM },	    { "ERANGE", ERANGE }, { "EROFS", EROFS },
+	{ "ETIMEDOUT", ETIMEDOUT }, { "EUSERS", EUSERS },
 };
 
 int errno_by_name(const char *name)
@@ -81,8 +85,9 @@ static int parse_common(struct line *l, struct knob *k)
 	k->value = copy_key(l, "value");
 	k->driver = copy_key(l, "driver");
 	k->type = copy_key(l, "type");
-	k->op = !op || !strcmp(op, "write") ? KNOB_WRITE :
-		!strcmp(op, "read") ? KNOB_READ : KNOB_OPEN;
+	k->op = !op || !strcmp(op, "write") ? KNOB_WRITE
+		: !strcmp(op, "read")	    ? KNOB_READ
+					    : KNOB_OPEN;
 	k->error = e ? errno_by_name(e) : EIO;
 	if (!k->error)
 		return host_complain("errno=%s is none that is known", e);
@@ -107,10 +112,10 @@ static const struct {
 	unsigned times;
 	bool function;
 } kinds[] = {
-	{ "block", K_BLOCK, 0, false },	 { "delay", K_DELAY, 0, false },
-	{ "fail", K_FAIL, 1, false },	 { "hide", K_HIDE, 0, false },
+	{ "block", K_BLOCK, 0, false },	  { "delay", K_DELAY, 0, false },
+	{ "fail", K_FAIL, 1, false },	  { "hide", K_HIDE, 0, false },
 	{ "ignore", K_IGNORE, 0, false }, { "lose", K_LOSE, 1, true },
-	{ "probe", K_PROBE, 0, true },	 { "shrink", K_SHRINK, 0, true },
+	{ "probe", K_PROBE, 0, true },	  { "shrink", K_SHRINK, 0, true },
 };
 
 static int parse_knob(struct line *l, const char *word, struct knob *k)
@@ -135,7 +140,7 @@ static void clear(void)
 {
 	for (struct knob *k = knobs; k; k = k->next)
 		k->dead = true;
-	knobs = NULL;	/* threads may sleep in them: they are not freed */
+	knobs = NULL; /* threads may sleep in them: they are not freed */
 	uevent_mute(false);
 	host_wake();
 }
@@ -213,10 +218,15 @@ void knob_show(struct text *out)
 
 static bool glob_matches(const char *glob, const struct node *n)
 {
-	char *path = node_path(n), *alias = log_path(n);
-	bool yes = !fnmatch(glob, path, 0) || !fnmatch(glob, alias, 0) ||
-		   (!strchr(glob, '/') && !fnmatch(glob, n->name, 0));
+	char *path, *alias;
+	bool yes;
 
+	if (n->dead)
+		return false;
+	path = node_path(n);
+	alias = log_path(n);
+	yes = !fnmatch(glob, path, 0) || !fnmatch(glob, alias, 0) ||
+	      (!strchr(glob, '/') && !fnmatch(glob, n->name, 0));
 	free(path);
 	free(alias);
 	return yes;

@@ -9,7 +9,7 @@
 #include <stddef.h>
 
 struct word {
-	char *key;	/* NULL: a bare word */
+	char *key; /* NULL: a bare word */
 	char *value;
 	bool taken;
 };

@@ -13,12 +13,12 @@
 
 struct entry {
 	char *path;
-	char *value;	/* escaped */
-	int result;	/* 0, -errno, or PENDING */
+	char *value; /* escaped */
+	int result;  /* 0, -errno, or PENDING */
 };
 
 static struct entry *entries;
-static size_t count, first;	/* entries keep their numbers when the log is cleared */
+static size_t count, first; /* entries keep their numbers when the log is cleared */
 static struct text notes;
 
 char *log_path(const struct node *n)
@@ -72,16 +72,22 @@ void log_show_writes(struct text *out)
 {
 	for (size_t i = first; i < count; i++) {
 		const struct entry *e = &entries[i];
-		const char *result = e->result == PENDING ? "pending" :
-				     e->result ? errno_name(-e->result) : "OK";
+		const char *result = e->result == PENDING ? "pending"
+				     : e->result	  ? errno_name(-e->result)
+							  : "OK";
 
 		text_addf(out, "%zu\t%s\t%s\t%s\n", i - first + 1, e->path, e->value, result);
 	}
 }
 
+/* Numbers stay: a write that is still pending knows its entry by it. */
 void log_clear_writes(void)
 {
-	first = count;
+	for (; first < count; first++) {
+		free(entries[first].path);
+		free(entries[first].value);
+		entries[first].path = entries[first].value = NULL;
+	}
 }
 
 static void show_below(struct node *n, struct text *out)

@@ -18,17 +18,16 @@
 #include "tree.h"
 #include "uevent.h"
 
-static const char usage[] =
-	"usage: fakehost [OPTIONS] MACHINE MOUNTPOINT\n"
-	"       fakehost --tree DIR MACHINE\n"
-	"\n"
-	"  --uevents=PATH   send uevents to this unix datagram socket\n"
-	"  --knob=LINE      turn a knob before the start (may be repeated)\n"
-	"  --allow-other    let other users into the mount\n"
-	"  --watch-stdin    end when standard input ends\n"
-	"  --tree=DIR       write a plain directory instead\n"
-	"\n"
-	"MACHINE is a file, or - for standard input.\n";
+static const char usage[] = "usage: fakehost [OPTIONS] MACHINE MOUNTPOINT\n"
+			    "       fakehost --tree DIR MACHINE\n"
+			    "\n"
+			    "  --uevents=PATH   send uevents to this unix datagram socket\n"
+			    "  --knob=LINE      turn a knob before the start (may be repeated)\n"
+			    "  --allow-other    let other users into the mount\n"
+			    "  --watch-stdin    end when standard input ends\n"
+			    "  --tree=DIR       write a plain directory instead\n"
+			    "\n"
+			    "MACHINE is a file, or - for standard input.\n";
 
 static const struct option options[] = {
 	{ "allow-other", no_argument, NULL, 'a' },

@@ -18,8 +18,8 @@
 struct pool {
 	unsigned long kb;
 	unsigned long nr[NODES];
-	unsigned long max;	/* of one node; 0: what the memory allows */
-	unsigned long used;	/* not free, on node 0 */
+	unsigned long max;  /* of one node; 0: what the memory allows */
+	unsigned long used; /* not free, on node 0 */
 };
 
 /* What a file speaks of: one pool on one node (-1: all). */
@@ -183,7 +183,7 @@ static void add_meminfo(struct text *out, const char *prefix, int node)
 		  n > v.pool->used ? n - v.pool->used : 0);
 	if (node < 0)
 		text_puts(out, "HugePages_Rsvd:        0\nHugePages_Surp:        0\n"
-			  "Hugepagesize:       2048 kB\n");
+			       "Hugepagesize:       2048 kB\n");
 }
 
 static int meminfo_show(void *owner, const struct attr *attr, struct text *out)

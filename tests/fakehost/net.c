@@ -30,7 +30,7 @@ struct row {
 	unsigned char address[16], remote[16], via[16];
 	unsigned prefix, port, remote_port, metric, uid, inode, state;
 	char *dev;
-	char *key;	/* for net_forget() */
+	char *key; /* for net_forget() */
 };
 
 static struct net *nets;
@@ -121,8 +121,8 @@ static void make_net(struct child *c)
 /* `net NAME [bridge|bond|vlan|macvlan|tun|openvswitch] [under=] [over=] [master=] [down]` */
 int net_line(struct line *l)
 {
-	static const char *const kinds[] = { "bond", "bridge", "macvlan", "openvswitch", "tun",
-					     "vlan" };
+	static const char *const kinds[] = { "bond",	    "bridge", "macvlan",
+					     "openvswitch", "tun",    "vlan" };
 	const char *under = line_key(l, "under"), *over = line_key(l, "over"), *name;
 	const char *master = line_key(l, "master"), *mac = line_key(l, "mac");
 	const char *driver = line_key(l, "driver");
@@ -172,8 +172,7 @@ static int parse_address(const char *s, unsigned char address[16], bool *six, un
 	*six = *s == '[' || (strchr(s, ':') && strchr(s, ':') != strrchr(s, ':'));
 	if (mark == ':' && *six && *s != '[')
 		return -EINVAL;
-	snprintf(host_part, sizeof(host_part), "%.*s", stop ? (int)(stop - s) : 63,
-		 s);
+	snprintf(host_part, sizeof(host_part), "%.*s", stop ? (int)(stop - s) : 63, s);
 	if (stop)
 		*number = (unsigned)strtoul(stop + 1, NULL, 10);
 	else
@@ -228,12 +227,10 @@ int net_tcp_line(struct line *l)
 	int r = line_number(l, "uid", 1U << 30, &row.uid);
 
 	r = r ? r : line_number(l, "inode", 1U << 30, &row.inode);
-	if (r || !local || !remote ||
-	    parse_address(local, row.address, &row.six, &row.port, ':') ||
+	if (r || !local || !remote || parse_address(local, row.address, &row.six, &row.port, ':') ||
 	    parse_address(remote, row.remote, &row.six, &row.remote_port, ':'))
 		return r ? r : host_complain("tcp wants LOCAL:PORT REMOTE:PORT");
-	row.state = !state || !strcmp(state, "ESTABLISHED") ? 1 :
-		    !strcmp(state, "LISTEN") ? 10 : 6;
+	row.state = !state || !strcmp(state, "ESTABLISHED") ? 1 : !strcmp(state, "LISTEN") ? 10 : 6;
 	row.key = text_dup(remote);
 	*append(&connections) = row;
 	return 0;
@@ -270,7 +267,7 @@ static int route_show(void *owner, const struct attr *attr, struct text *out)
 	(void)owner;
 	(void)attr;
 	text_puts(out, "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\t"
-		  "Window\tIRTT                                                       \n");
+		       "Window\tIRTT                                                       \n");
 	for (const struct row *r = routes; r; r = r->next) {
 		unsigned mask = r->prefix ? htonl(~0U << (32 - r->prefix)) : 0;
 
@@ -328,11 +325,15 @@ static int tcp_show(void *owner, const struct attr *attr, struct text *out)
 	unsigned line = 0;
 
 	(void)owner;
-	text_puts(out, attr->arg == 6 ?
-		  "  sl  local_address                         remote_address                    "
-		  "    st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n" :
-		  "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   "
-		  "uid  timeout inode                                                     \n");
+	text_puts(out,
+		  attr->arg == 6
+			  ? "  sl  local_address                         remote_address            "
+			    "        "
+			    "    st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+			  : "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when "
+			    "retrnsmt   "
+			    "uid  timeout inode                                                    "
+			    " \n");
 	for (const struct row *r = connections; r; r = r->next) {
 		if (r->six != (attr->arg == 6))
 			continue;
@@ -340,9 +341,10 @@ static int tcp_show(void *owner, const struct attr *attr, struct text *out)
 		add_words(out, r->address, size);
 		text_addf(out, ":%04X ", r->port);
 		add_words(out, r->remote, size);
-		text_addf(out, ":%04X %02X 00000000:00000000 00:00000000 00000000 %5u        0 %u 1 "
-			  "0000000000000000 20 4 30 10 -1\n", r->remote_port, r->state, r->uid,
-			  r->inode);
+		text_addf(out,
+			  ":%04X %02X 00000000:00000000 00:00000000 00000000 %5u        0 %u 1 "
+			  "0000000000000000 20 4 30 10 -1\n",
+			  r->remote_port, r->state, r->uid, r->inode);
 	}
 	return 0;
 }

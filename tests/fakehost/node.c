@@ -10,8 +10,7 @@
 static struct node *root;
 static uint64_t last_ino = 1;
 
-static struct node *node_new(struct node *dir, const char *name, enum node_kind kind,
-			     unsigned mode)
+static struct node *node_new(struct node *dir, const char *name, enum node_kind kind, unsigned mode)
 {
 	struct node *n = must_alloc(sizeof(*n));
 
@@ -137,7 +136,7 @@ static unsigned node_depth(const struct node *n)
 
 static void add_below(struct text *t, const struct node *from, const struct node *to)
 {
-	if (to == from)
+	if (to == from || !to)
 		return;
 	add_below(t, from, to->parent);
 	text_addf(t, "%s/", to->name);

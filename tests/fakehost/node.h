@@ -24,7 +24,7 @@ struct attr {
 	unsigned mode;
 	int (*show)(void *owner, const struct attr *attr, struct text *out);
 	int (*store)(void *owner, const struct attr *attr, const char *buf, size_t len);
-	long arg;		/* for rows that share a function */
+	long arg; /* for rows that share a function */
 };
 
 struct node {
@@ -34,17 +34,17 @@ struct node {
 	unsigned refs;
 	bool dead;
 	uint64_t ino;
-	uint64_t size;		/* what stat() says; sysfs says 4096 for texts */
+	uint64_t size; /* what stat() says; sysfs says 4096 for texts */
 	struct node *parent;
 	struct node *children;
 	struct node *last;
 	struct node *next;
 	const struct attr *attr;
 	void *owner;
-	struct text text;	/* of a plain file; a link's target */
+	struct text text; /* of a plain file; a link's target */
 	unsigned long opens;
 	unsigned long reads;
-	void *inode;		/* of ops.c, while the kernel knows the node */
+	void *inode; /* of ops.c, while the kernel knows the node */
 };
 
 /* Nodes that go together, removed in one call; holds references. */
@@ -75,7 +75,7 @@ struct node *node_child(struct node *dir, const char *name);
 /* By path from the root, links not followed; NULL if there is none. */
 struct node *node_find(const char *path);
 
-/* From the root, with a leading slash; the caller frees it. */
+/* From the root, with a leading slash (of a removed one: its name); the caller frees it. */
 char *node_path(const struct node *n);
 
 struct node *node_get(struct node *n);

@@ -62,12 +62,13 @@ static int information_show(void *owner, const struct attr *attr, struct text *o
 	const struct function *f = owner;
 
 	(void)attr;
-	text_addf(out, "Model: \t\t NVIDIA GPU %04x\nIRQ:   \t\t 16\nGPU UUID: \t "
+	text_addf(out,
+		  "Model: \t\t NVIDIA GPU %04x\nIRQ:   \t\t 16\nGPU UUID: \t "
 		  "GPU-%08x-0000-0000-0000-%04x%02x%02x%04x\nVideo BIOS: \t 90.04.46.00.e4\n"
 		  "Bus Type: \t PCIe\nBus Location: \t %s\nDevice Minor: \t %d\n"
-		  "GPU Firmware: \t " VERSION "\nGPU Excluded:\t No\n", f->device,
-		  f->device << 16 | f->vendor, f->domain, f->bus, f->slot, f->fn, f->name,
-		  f->minor);
+		  "GPU Firmware: \t " VERSION "\nGPU Excluded:\t No\n",
+		  f->device, f->device << 16 | f->vendor, f->domain, f->bus, f->slot, f->fn,
+		  f->name, f->minor);
 	return 0;
 }
 
@@ -95,8 +96,8 @@ static void make_common(void)
 
 	if (node_child(proc, "version"))
 		return;
-	node_text(proc, "version", 0444, "NVRM version: NVIDIA UNIX x86_64 Kernel Module  "
-		  VERSION "  Release Build\n");
+	node_text(proc, "version", 0444,
+		  "NVRM version: NVIDIA UNIX x86_64 Kernel Module  " VERSION "  Release Build\n");
 	node_text(proc, "params", 0444, "DeviceFileUID: 0\nDeviceFileMode: 438\n");
 	node_text(dev, "nvidiactl", 0666, "%s", "");
 	node_text(dev, "nvidia-modeset", 0666, "%s", "");
@@ -106,7 +107,7 @@ static void make_common(void)
 void nvidia_bound(struct function *f)
 {
 	struct node *gpu;
-	char name[16];
+	char name[24];
 
 	make_common();
 	f->unbind_lock = false;

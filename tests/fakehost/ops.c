@@ -37,7 +37,7 @@
 struct inode {
 	struct node *node;
 	uint64_t lookups;
-	bool shared;		/* node->inode points here */
+	bool shared; /* node->inode points here */
 };
 
 struct handle {
@@ -45,6 +45,7 @@ struct handle {
 	struct text text;
 	bool made;
 	bool writes;
+	char *path; /* for the log: the node may have gone by then */
 };
 
 static struct fuse_session *session;
@@ -92,9 +93,12 @@ static void fill_stat(const struct node *n, struct stat *st)
 {
 	static const mode_t kinds[] = { S_IFDIR, S_IFREG, S_IFLNK };
 
-	*st = (struct stat){ .st_ino = n->ino, .st_mode = kinds[n->kind] | n->mode,
-			     .st_nlink = 1 + (n->kind == NODE_DIR), .st_uid = getuid(),
-			     .st_gid = getgid(), .st_blksize = 4096 };
+	*st = (struct stat){ .st_ino = n->ino,
+			     .st_mode = kinds[n->kind] | n->mode,
+			     .st_nlink = 1 + (n->kind == NODE_DIR),
+			     .st_uid = getuid(),
+			     .st_gid = getgid(),
+			     .st_blksize = 4096 };
 	st->st_size = n->kind == NODE_LINK ? (off_t)n->text.len : (off_t)n->size;
 	for (const struct node *c = n->children; c; c = c->next)
 		st->st_nlink += c->kind == NODE_DIR;
@@ -267,6 +271,7 @@ static void handle_free(struct handle *h)
 	node_put(h->node);
 	host_unlock();
 	text_free(&h->text);
+	free(h->path);
 	free(h);
 }
 
@@ -307,6 +312,7 @@ static int open_node(struct node *n, int flags, struct handle **ret)
 	*ret = must_alloc(sizeof(**ret));
 	(*ret)->node = node_get(n);
 	(*ret)->writes = writes;
+	(*ret)->path = writes ? log_path(n) : NULL;
 	n->opens += !control_owns(n);
 	return 0;
 }
@@ -324,7 +330,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if (r)
 		fuse_reply_err(req, -r);
 	else if (fuse_reply_open(req, fi))
-		handle_free(h);		/* the caller has gone */
+		handle_free(h); /* the caller has gone */
 }
 
 static int make_text(struct handle *h)
@@ -362,17 +368,15 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 		reply_bytes(req, &h->text, at, left < size ? left : size);
 }
 
-static int store(struct node *n, const char *buf, size_t size)
+static int store(struct handle *h, const char *buf, size_t size)
 {
-	char *path;
+	struct node *n = h->node;
 	size_t entry;
 	int r;
 
 	if (control_owns(n))
 		return node_store(n, buf, size);
-	path = log_path(n);
-	entry = log_write(path, buf, size);
-	free(path);
+	entry = log_write(h->path, buf, size);
 	r = knob_apply(KNOB_WRITE, n, buf, size);
 	if (!r)
 		r = node_store(n, buf, size);
@@ -390,7 +394,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 	(void)ino;
 	(void)offset;
 	host_lock();
-	r = store(h->node, buf, size);
+	r = store(h, buf, size);
 	host_unlock();
 	if (r)
 		fuse_reply_err(req, -r);

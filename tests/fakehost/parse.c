@@ -22,7 +22,7 @@
 #include "vgpu.h"
 
 static char *cmdline;
-static struct text extra;	/* file, link and module lines: done when all else is there */
+static struct text extra; /* file, link and module lines: done when all else is there */
 
 static int machine_line(struct line *l)
 {
@@ -59,8 +59,8 @@ static int cmdline_line(struct line *l)
 			continue;
 		w->taken = true;
 		word = w->value;
-		text_addf(&t, "%s%s%s%s", t.len ? " " : "", w->key ? w->key : "",
-			  w->key ? "=" : "", word);
+		text_addf(&t, "%s%s%s%s", t.len ? " " : "", w->key ? w->key : "", w->key ? "=" : "",
+			  word);
 	}
 	cmdline = t.data;
 	return 0;
@@ -209,7 +209,7 @@ static int console_line(struct line *l)
 static int knob_description(struct line *l)
 {
 	(void)l;
-	return 0;	/* kept for later as text: see later() */
+	return 0; /* kept for later as text: see later() */
 }
 
 enum when { EARLY = 1, LATE = 2, LIVE = 4 };

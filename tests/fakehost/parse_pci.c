@@ -16,8 +16,9 @@ static int parse_hex_pair(const char *s, unsigned *a, unsigned *b)
 {
 	char end;
 
-	return s && sscanf(s, "%4x:%4x%c", a, b, &end) == 2 ? 0 :
-	       host_complain("'%s' is not VEN:DEV", s ? s : "");
+	return s && sscanf(s, "%4x:%4x%c", a, b, &end) == 2
+		       ? 0
+		       : host_complain("'%s' is not VEN:DEV", s ? s : "");
 }
 
 /* "16M" -> bytes; 0 if it is no size. */
@@ -80,7 +81,7 @@ static int parse_link(struct line *l, struct function *f)
 	const char *s = line_key(l, "link");
 	char now[16], most[16];
 
-	if (line_flag(l, "pci"))	/* conventional: no link at all */
+	if (line_flag(l, "pci")) /* conventional: no link at all */
 		return 0;
 	f->speed = f->max_speed = "8.0 GT/s PCIe";
 	f->width = f->max_width = 16;
@@ -274,8 +275,10 @@ int pci_line(struct line *l)
 	char end;
 	int r;
 
-	if (!address || sscanf(address, "%8x:%2x:%2x.%1x%c", &f->domain, &f->bus, &f->slot,
-			       &f->fn, &end) != 4 || f->slot > 31 || f->fn > 7)
+	if (!address ||
+	    sscanf(address, "%8x:%2x:%2x.%1x%c", &f->domain, &f->bus, &f->slot, &f->fn, &end) !=
+		    4 ||
+	    f->slot > 31 || f->fn > 7)
 		return host_complain("'%s' is no address", address ? address : "");
 	snprintf(f->name, sizeof(f->name), "%04x:%02x:%02x.%x", f->domain, f->bus, f->slot, f->fn);
 	if (host_function(f->name))

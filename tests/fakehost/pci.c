@@ -72,10 +72,35 @@ void pci_wake(struct function *f)
 /* ---- texts ---- */
 
 enum field {
-	F_VENDOR, F_DEVICE, F_SUB_VENDOR, F_SUB_DEVICE, F_REVISION, F_CLASS, F_IRQ, F_NUMA,
-	F_CPUS, F_CPULIST, F_MODALIAS, F_OVERRIDE, F_ENABLE, F_BOOT_VGA, F_D3COLD, F_POWER,
-	F_SPEED, F_WIDTH, F_MAX_SPEED, F_MAX_WIDTH, F_RESET_METHOD, F_SECONDARY, F_SUBORDINATE,
-	F_RESOURCE, F_UEVENT, F_CONTROL, F_STATUS, F_ENABLED, F_USAGE,
+	F_VENDOR,
+	F_DEVICE,
+	F_SUB_VENDOR,
+	F_SUB_DEVICE,
+	F_REVISION,
+	F_CLASS,
+	F_IRQ,
+	F_NUMA,
+	F_CPUS,
+	F_CPULIST,
+	F_MODALIAS,
+	F_OVERRIDE,
+	F_ENABLE,
+	F_BOOT_VGA,
+	F_D3COLD,
+	F_POWER,
+	F_SPEED,
+	F_WIDTH,
+	F_MAX_SPEED,
+	F_MAX_WIDTH,
+	F_RESET_METHOD,
+	F_SECONDARY,
+	F_SUBORDINATE,
+	F_RESOURCE,
+	F_UEVENT,
+	F_CONTROL,
+	F_STATUS,
+	F_ENABLED,
+	F_USAGE,
 };
 
 static void show_resource(const struct function *f, struct text *out)
@@ -405,10 +430,18 @@ static int numa_store(void *owner, const struct attr *attr, const char *buf, siz
 
 /* ---- tables ---- */
 
-#define SHOW(file, id) { .name = file, .mode = 0444, .show = pci_show, .arg = id }
-#define BOTH(file, id, write) \
-	{ .name = file, .mode = 0644, .show = pci_show, .store = write, .arg = id }
-#define WRITE(file, write) { .name = file, .mode = 0200, .store = write }
+#define SHOW(file, id)                                                                             \
+	{                                                                                          \
+		.name = file, .mode = 0444, .show = pci_show, .arg = id                            \
+	}
+#define BOTH(file, id, write)                                                                      \
+	{                                                                                          \
+		.name = file, .mode = 0644, .show = pci_show, .store = write, .arg = id            \
+	}
+#define WRITE(file, write)                                                                         \
+	{                                                                                          \
+		.name = file, .mode = 0200, .store = write                                         \
+	}
 
 static const struct attr common_attrs[] = {
 	SHOW("class", F_CLASS),

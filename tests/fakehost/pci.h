@@ -9,7 +9,7 @@
 #include "host.h"
 
 #define CLASS_BRIDGE 0x0604
-#define CLASS_VGA 0x0300
+#define CLASS_VGA    0x0300
 
 /* Makes the directory and every link to it; `f->present` is the caller's. */
 void pci_add_nodes(struct function *f);

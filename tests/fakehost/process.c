@@ -21,8 +21,8 @@ struct process {
 	char *exe;
 	char *cgroup;
 	unsigned uid;
-	unsigned start;		/* in clock ticks after boot */
-	char *maps;		/* paths, separated by commas */
+	unsigned start; /* in clock ticks after boot */
+	char *maps;	/* paths, separated by commas */
 	struct file *files;
 	struct node *dir;
 };
@@ -64,8 +64,10 @@ static int status_show(void *owner, const struct attr *attr, struct text *out)
 	const struct process *p = owner;
 
 	(void)attr;
-	text_addf(out, "Name:\t%s\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t%d\nNgid:\t0\n"
-		  "Pid:\t%d\nPPid:\t1\nTracerPid:\t0\n", p->comm, p->pid, p->pid);
+	text_addf(out,
+		  "Name:\t%s\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t%d\nNgid:\t0\n"
+		  "Pid:\t%d\nPPid:\t1\nTracerPid:\t0\n",
+		  p->comm, p->pid, p->pid);
 	text_addf(out, "Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\nFDSize:\t64\nThreads:\t1\n",
 		  p->uid, p->uid, p->uid, p->uid, p->uid, p->uid, p->uid, p->uid);
 	return 0;
@@ -77,7 +79,8 @@ static int stat_show(void *owner, const struct attr *attr, struct text *out)
 	const struct process *p = owner;
 
 	(void)attr;
-	text_addf(out, "%d (%s) S 1 %d %d 0 -1 4194560 100 0 0 0 1 1 0 0 20 0 1 0 %u 10000000 500 "
+	text_addf(out,
+		  "%d (%s) S 1 %d %d 0 -1 4194560 100 0 0 0 1 1 0 0 20 0 1 0 %u 10000000 500 "
 		  "18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
 		  p->pid, p->comm, p->pid, p->pid, p->start);
 	return 0;
@@ -111,8 +114,10 @@ static void link_file(struct process *p, const struct file *f)
 
 	snprintf(name, sizeof(name), "%u", f->fd);
 	node_link(node_dir(p->dir, "fd"), name, f->path);
-	node_text(node_dir(p->dir, "fdinfo"), name, 0400, "pos:\t0\nflags:\t02100002\n"
-		  "mnt_id:\t24\nino:\t%u\n", 500 + f->fd);
+	node_text(node_dir(p->dir, "fdinfo"), name, 0400,
+		  "pos:\t0\nflags:\t02100002\n"
+		  "mnt_id:\t24\nino:\t%u\n",
+		  500 + f->fd);
 }
 
 static void make(struct process *p)

@@ -17,18 +17,18 @@
 struct block {
 	struct block *next;
 	char *name;
-	struct block *whole;		/* of a partition */
-	char *over;			/* names below it, separated by commas */
+	struct block *whole; /* of a partition */
+	char *over;	     /* names below it, separated by commas */
 	char *dm_name, *dm_uuid, *level;
 	unsigned major, minor, number, gib;
 	struct child *child;
-	struct node *dir;		/* while it is there */
+	struct node *dir; /* while it is there */
 };
 
 struct use {
 	struct use *next;
 	char *source, *target, *type, *options, *root;
-	struct block *dev;		/* NULL: an anonymous number */
+	struct block *dev; /* NULL: an anonymous number */
 	unsigned anonymous;
 };
 
@@ -140,9 +140,12 @@ static void make_block(struct child *c)
 
 static unsigned major_of(const char *name)
 {
-	static const struct { const char *prefix; unsigned major; } majors[] = {
-		{ "bcache", 251 }, { "dm-", 254 }, { "loop", 7 }, { "md", 9 }, { "nvme", 259 },
-		{ "sd", 8 }, { "vd", 253 }, { "zd", 230 },
+	static const struct {
+		const char *prefix;
+		unsigned major;
+	} majors[] = {
+		{ "bcache", 251 }, { "dm-", 254 }, { "loop", 7 }, { "md", 9 },
+		{ "nvme", 259 },   { "sd", 8 },	   { "vd", 253 }, { "zd", 230 },
 	};
 
 	for (size_t i = 0; i < sizeof(majors) / sizeof(*majors); i++)
@@ -175,7 +178,8 @@ static int place_block(struct line *l, struct block *b)
 	}
 	if (b->whole)
 		b->number = (unsigned)strtoul(b->name + strlen(b->whole->name) +
-			strspn(b->name + strlen(b->whole->name), "p"), NULL, 10);
+						      strspn(b->name + strlen(b->whole->name), "p"),
+					      NULL, 10);
 	b->child = child_new(f, driver, b, make_block);
 	b->child->dir = &b->dir;
 	return 0;
@@ -293,8 +297,8 @@ static int mountinfo_show(void *owner, const struct attr *attr, struct text *out
 	for (const struct use *u = mounts; u; u = u->next) {
 		const char *options = u->options ? u->options : "rw,relatime";
 
-		text_addf(out, "%u 1 %u:%u %s %s %s shared:%u - %s %s %s\n", id, u->dev ?
-			  u->dev->major : 0, u->dev ? u->dev->minor : u->anonymous,
+		text_addf(out, "%u 1 %u:%u %s %s %s shared:%u - %s %s %s\n", id,
+			  u->dev ? u->dev->major : 0, u->dev ? u->dev->minor : u->anonymous,
 			  u->root ? u->root : "/", u->target, options, id - 24, u->type, u->source,
 			  "rw");
 		id++;

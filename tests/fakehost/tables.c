@@ -23,7 +23,7 @@ struct range {
 };
 
 static struct range *ranges;
-static bool hidden;		/* as seen without CAP_SYS_ADMIN: all zeros */
+static bool hidden; /* as seen without CAP_SYS_ADMIN: all zeros */
 static const struct function *fb_owner;
 static char *fb_name;
 
@@ -74,8 +74,8 @@ void tables_bootfb(const struct function *f, const char *name)
 	fb_name = name ? text_dup(name) : NULL;
 }
 
-static void add_range(struct text *out, int depth, unsigned long long start,
-		      unsigned long long end, const char *name)
+static void add_range(struct text *out, int depth, unsigned long long start, unsigned long long end,
+		      const char *name)
 {
 	text_addf(out, "%*s%08llx-%08llx : %s\n", depth * 2, "", hidden ? 0 : start,
 		  hidden ? 0 : end, name);

@@ -11,7 +11,7 @@
 #include <stddef.h>
 
 struct text {
-	char *data;	/* NUL after the last byte, or NULL when empty */
+	char *data; /* NUL after the last byte, or NULL when empty */
 	size_t len;
 	size_t cap;
 };

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define QUEUE_MAX 4096
-#define TRIES 100		/* of a full socket, 2 ms apart */
+#define TRIES	  100 /* of a full socket, 2 ms apart */
 
 struct message {
 	struct message *next;
@@ -35,8 +35,8 @@ void uevent_mute(bool mute)
 
 static int send_once(const struct text *t)
 {
-	if (sendto(out.fd, t->data, t->len, MSG_DONTWAIT | MSG_NOSIGNAL,
-		   (struct sockaddr *)&out.to, sizeof(out.to)) >= 0) {
+	if (sendto(out.fd, t->data, t->len, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&out.to,
+		   sizeof(out.to)) >= 0) {
 		out.sent++;
 		return 0;
 	}

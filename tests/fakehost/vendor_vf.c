@@ -74,8 +74,7 @@ static int current_store(void *owner, const struct attr *attr, const char *buf, 
 
 static const struct attr attrs[] = {
 	{ .name = "creatable_vgpu_types", .mode = 0444, .show = creatable_show },
-	{ .name = "current_vgpu_type", .mode = 0644, .show = current_show,
-	  .store = current_store },
+	{ .name = "current_vgpu_type", .mode = 0644, .show = current_show, .store = current_store },
 };
 
 void vendor_vf_add(struct function *f)

@@ -9,7 +9,7 @@
 
 #include "knobs.h"
 
-struct wanted {			/* an instance of the description */
+struct wanted { /* an instance of the description */
 	struct wanted *next;
 	char *address, *type, *uuid;
 	int group;
@@ -218,8 +218,8 @@ int vgpu_type_line(struct line *l)
 	r = r ? r : line_number(l, "heads", 16, &heads);
 	r = r ? r : line_number(l, "frl", 240, &frl);
 	t->description = text_format("num_heads=%u, frl_config=%u, framebuffer=%uM, "
-				     "max_resolution=%s, max_instance=%u\n", heads, frl, t->fb,
-				     res ? res : "5120x2880", t->max);
+				     "max_resolution=%s, max_instance=%u\n",
+				     heads, frl, t->fb, res ? res : "5120x2880", t->max);
 	return r;
 }
 
@@ -229,9 +229,14 @@ int vgpu_type_line(struct line *l)
  */
 int vgpu_gvtg_line(struct line *l)
 {
-	static const struct { unsigned n, low, high, weight; const char *res; } config[] = {
-		{ 8, 64, 384, 2, "1024x768" }, { 4, 128, 512, 4, "1920x1200" },
-		{ 2, 256, 1024, 8, "1920x1200" }, { 1, 512, 2048, 16, "1920x1200" },
+	static const struct {
+		unsigned n, low, high, weight;
+		const char *res;
+	} config[] = {
+		{ 8, 64, 384, 2, "1024x768" },
+		{ 4, 128, 512, 4, "1920x1200" },
+		{ 2, 256, 1024, 8, "1920x1200" },
+		{ 1, 512, 2048, 16, "1920x1200" },
 	};
 	struct function *f = function_of(l);
 	const char *version = line_word(l);
@@ -242,8 +247,11 @@ int vgpu_gvtg_line(struct line *l)
 	if (r || !f || !version || aperture < 128 || high < 384)
 		return r ? r : f ? host_complain("gvtg wants ADDR V4|V5 aperture= high=") : -EINVAL;
 	f->vgpu = must_alloc(sizeof(*f->vgpu));
-	*f->vgpu = (struct vgpu){ .kind = VGPU_GVTG, .error = ENOSPC, .low = aperture - 128,
-				  .high = high - 384, .fence = 28 };
+	*f->vgpu = (struct vgpu){ .kind = VGPU_GVTG,
+				  .error = ENOSPC,
+				  .low = aperture - 128,
+				  .high = high - 384,
+				  .fence = 28 };
 	for (int i = 0; i < 4; i++) {
 		char id[24];
 		struct vgpu_type *t;
@@ -254,8 +262,8 @@ int vgpu_gvtg_line(struct line *l)
 		t->high = config[i].high;
 		t->fence = 4;
 		t->description = text_format("low_gm_size: %uMB\nhigh_gm_size: %uMB\nfence: 4\n"
-					     "resolution: %s\nweight: %u\n", t->low, t->high,
-					     config[i].res, config[i].weight);
+					     "resolution: %s\nweight: %u\n",
+					     t->low, t->high, config[i].res, config[i].weight);
 	}
 	return 0;
 }
@@ -306,8 +314,9 @@ int vgpu_start(void)
 		int r = start_one(w);
 
 		if (r)
-			return host.error ? r : host_complain("instance %s %s: %s", w->address,
-							      w->type, errno_name(-r));
+			return host.error ? r
+					  : host_complain("instance %s %s: %s", w->address, w->type,
+							  errno_name(-r));
 	}
 	return 0;
 }

@@ -13,16 +13,16 @@ enum vgpu_kind { VGPU_MDEV, VGPU_MDEV_PER_VF, VGPU_VENDOR_VF, VGPU_GVTG };
 
 struct vgpu_type {
 	struct vgpu_type *next;
-	char *id;		/* "754", "GVTg_V5_4" */
+	char *id; /* "754", "GVTg_V5_4" */
 	char *name;
 	char *description;
 	unsigned fb, max;
-	unsigned low, high, fence;	/* of GVT-g */
+	unsigned low, high, fence; /* of GVT-g */
 };
 
 struct instance {
 	struct instance *next;
-	char uuid[37];		/* empty for a vendor-specific VF */
+	char uuid[37]; /* empty for a vendor-specific VF */
 	struct vgpu_type *type;
 	struct function *on;
 	struct group *group;
@@ -35,7 +35,7 @@ struct vgpu {
 	enum vgpu_kind kind;
 	unsigned fb;
 	bool mixed;
-	int error;		/* of a create that does not fit */
+	int error; /* of a create that does not fit */
 	unsigned low, high, fence;
 	struct vgpu_type *types;
 	struct instance *instances;
