@@ -14,6 +14,7 @@
 struct acting {
 	struct gpu_services services; /* first: the engine hands its address to steps */
 	struct acting_options options;
+	struct store *store;
 	struct journal *journal;
 	struct engine *engine;
 	sd_event_source *on_engine;
@@ -75,6 +76,15 @@ static int open_journal(struct acting *a, struct error *err)
 	return a->journal ? 0 : -1;
 }
 
+static int open_store(struct acting *a, struct error *err)
+{
+	char path[600];
+
+	snprintf(path, sizeof(path), "%s/store.sqlite", a->options.var_dir);
+	a->store = store_open(&store_sqlite, path, STORE_DEADLINE_MS, err);
+	return a->store ? 0 : -1;
+}
+
 static int start_engine(struct acting *a, sd_event *event, struct error *err)
 {
 	const struct engine_config config = {
@@ -113,7 +123,7 @@ int acting_start(sd_event *event, const struct acting_options *options, struct a
 	if (!a)
 		return error_set(err, ERROR_SYSTEM, "no memory");
 	a->options = *options;
-	if (arm_fault(err) < 0 || open_journal(a, err) < 0)
+	if (arm_fault(err) < 0 || open_journal(a, err) < 0 || open_store(a, err) < 0)
 		goto failed;
 	a->services = (struct gpu_services){ .privd = options->privd,
 					     .root = options->root,
@@ -133,6 +143,27 @@ struct engine *acting_engine(struct acting *acting)
 	return acting->engine;
 }
 
+struct store *acting_store(struct acting *acting)
+{
+	return acting->store;
+}
+
+void acting_stuck(struct acting *a, const struct inventory *inv, struct arena *arena,
+		  struct list *cards)
+{
+	struct row_pair *pair;
+	const char *why;
+	char name[64];
+
+	for (LIST_EACH(const struct card, card, &inv->cards)) {
+		snprintf(name, sizeof(name), "card:%s", card->text);
+		if (!a || !engine_stuck(a->engine, name, arena, &why))
+			continue;
+		pair = list_add(arena, cards, struct row_pair);
+		*pair = (struct row_pair){ card->text, why };
+	}
+}
+
 bool acting_stop(struct acting *a, unsigned ms)
 {
 	if (!a)
@@ -141,6 +172,7 @@ bool acting_stop(struct acting *a, unsigned ms)
 	if (a->engine && engine_stop(a->engine, ms) < 0)
 		return false;
 	journal_close(a->journal);
+	store_close(a->store);
 	free(a);
 	return true;
 }

@@ -9,6 +9,7 @@
 
 #include "gpu/steps.h"
 #include "plan/task.h"
+#include "store/store.h"
 
 struct acting;
 
@@ -26,5 +27,9 @@ struct acting_options {
 int acting_start(sd_event *event, const struct acting_options *options, struct acting **ret,
 		 struct error *err);
 struct engine *acting_engine(struct acting *acting);
+struct store *acting_store(struct acting *acting);
+/* The cards under which something is stuck, as keeper_options.stuck wants it. Takes NULL. */
+void acting_stuck(struct acting *acting, const struct inventory *inv, struct arena *arena,
+		  struct list *cards);
 /* False: something hangs in a task, and the engine was left behind: end the process. Takes NULL. */
 bool acting_stop(struct acting *acting, unsigned ms);

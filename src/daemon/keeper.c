@@ -12,6 +12,7 @@
 #include "api/cards.h"
 #include "api/health.h"
 #include "base/log.h"
+#include "daemon/book.h"
 #include "daemon/facts.h"
 #include "host/uevent.h"
 
@@ -36,13 +37,14 @@ static void changes_clear(struct inventory_changes *changes)
 void keeper_publish(struct keeper *k)
 {
 	CLEANUP(facts_releasep) struct facts *facts = facts_acquire();
-	struct gpu_facts view = {
-		.inventory = k->inventory,
-		.node = k->options.node,
-		.records_unknown = "this version keeps no records of cards yet",
-	};
+	CLEANUP(book_releasep) struct book *book = book_acquire();
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	struct gpu_facts view = { .inventory = k->inventory, .node = k->options.node };
 
 	facts_view(facts, &view);
+	book_view(book, &view);
+	if (k->options.stuck)
+		k->options.stuck(k->inventory, arena, &view.stuck);
 	cards_publish(&view);
 }
 
@@ -57,6 +59,7 @@ static int rebuild(struct keeper *k, struct error *err)
 	}
 	changes_clear(&k->changes);
 	inventory_publish(next);
+	book_poke();
 	k->inventory = next; /* borrowed: the publication lives until the next one */
 	keeper_publish(k);
 	health_set(HEALTH_INVENTORY, PART_OK, NULL);

@@ -16,6 +16,8 @@ struct keeper_options {
 	struct class_filter filter;
 	const char *node;	   /* name of this host */
 	const char *uevent_socket; /* NULL: the kernel's netlink group */
+	/* Adds the cards that hang (struct row_pair: slot, why). May be NULL. Never blocks. */
+	void (*stuck)(const struct inventory *inv, struct arena *arena, struct list *cards);
 };
 
 /* Builds and publishes the first inventory, and watches from then on. options is copied. */

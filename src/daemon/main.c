@@ -23,6 +23,7 @@
 #include "base/fdpath.h"
 #include "base/log.h"
 #include "daemon/acting.h"
+#include "daemon/book.h"
 #include "daemon/config.h"
 #include "daemon/facts.h"
 #include "daemon/helper.h"
@@ -47,7 +48,8 @@ static struct {
 	struct server *server;
 	struct api api;
 	struct facts *shown; /* what the replies were last made from */
-	bool facts_run;
+	struct book *shown_book;
+	bool facts_run, book_run;
 	char node[256];
 	char api_socket[512], uevent_socket[512], run_dir[512], var_dir[512];
 } d = { .root.fd = -1, .state = -1 };
@@ -78,11 +80,14 @@ static void tell_health_of_helper(void)
 static void take_news(void)
 {
 	CLEANUP(facts_releasep) struct facts *facts = facts_acquire();
+	CLEANUP(book_releasep) struct book *book = book_acquire();
 
 	tell_health_of_helper();
-	if (facts != d.shown) {
+	if (facts != d.shown || book != d.shown_book) {
 		facts_release(d.shown);
 		d.shown = TAKE_PTR(facts);
+		book_release(d.shown_book);
+		d.shown_book = TAKE_PTR(book);
 		keeper_publish(d.keeper);
 		facts_published();
 	}
@@ -144,8 +149,14 @@ static void on_late(void *unused, const struct privd_reply *reply)
 		engine_look_again(d.api.engine);
 }
 
+static void stuck_cards(const struct inventory *inv, struct arena *arena, struct list *cards)
+{
+	acting_stuck(d.acting, inv, arena, cards);
+}
+
 static void refresh(void)
 {
+	book_poke();
 	inbox_rescan(REFRESH_MS);
 }
 
@@ -199,6 +210,7 @@ static int start_looking(struct error *err)
 		.filter.n_extra = d.config.n_extra_classes,
 		.node = d.node,
 		.uevent_socket = d.root.real ? NULL : d.uevent_socket,
+		.stuck = stuck_cards,
 	};
 
 	memcpy(o.filter.extra, d.config.extra_classes, sizeof(o.filter.extra));
@@ -233,6 +245,9 @@ static int start_acting(struct error *err)
 	if (acting_start(d.event, &o, &d.acting, err) < 0)
 		return -1;
 	d.api.engine = acting_engine(d.acting);
+	if (book_start(acting_store(d.acting), d.node, NULL, inbox_news, err) < 0)
+		return -1;
+	d.book_run = true;
 	return 0;
 }
 
@@ -393,8 +408,9 @@ static int start(struct error *err)
 static void stop(void)
 {
 	server_stop(d.server);
-	if (!acting_stop(d.acting, STOP_MS))
+	if ((d.book_run && !book_stop()) || !acting_stop(d.acting, STOP_MS))
 		_exit(EXIT_SUCCESS);
+	book_release(d.shown_book);
 	helper_stop(d.helper);
 	if (d.facts_run && !facts_stop())
 		_exit(EXIT_SUCCESS);

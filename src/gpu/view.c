@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "gpu/names.h"
+#include "gpu/record.h"
 #include "gpu/unit.h"
 
 static const char no_records[] = "no records of cards are kept here";
@@ -336,17 +337,10 @@ static void set_viable(const struct gpu_facts *facts, const struct gpu_unit *uni
 	out->viable = viable;
 }
 
-static void set_records(const struct gpu_facts *facts, const struct function *f,
-			struct arena *arena, struct wire_device *out)
+static void set_health(const struct function *f, struct arena *arena, struct wire_device *out)
 {
-	static const char *const fields[] = {
-		"card",	    "assigned_to",	 "claimed_by",
-		"reserved", "health.last_reset", "health.quarantined_why"
-	};
 	struct wire_health *health = arena_new_of(arena, struct wire_health);
 
-	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
-		unknown(arena, out, fields[i], facts->records_unknown ?: no_records);
 	health->aer_correctable = f->aer_correctable;
 	health->aer_fatal = f->aer_fatal;
 	if (f->aer_correctable == ROW_NULL && !told(&out->unknown, "health"))
@@ -354,6 +348,51 @@ static void set_records(const struct gpu_facts *facts, const struct function *f,
 	if (f->aer_fatal == ROW_NULL && !told(&out->unknown, "health"))
 		unknown(arena, out, "health.aer_fatal", "the kernel keeps no count for it");
 	out->health = health;
+}
+
+static void set_assigned(const struct gpu_facts *facts, const struct gpu_unit *unit,
+			 struct arena *arena, struct wire_device *out)
+{
+	if (!facts->assignments) {
+		unknown(arena, out, "assigned_to", facts->records_unknown ?: no_records);
+		return;
+	}
+	out->assigned_to = (struct list){ 0 };
+	for (LIST_EACH(const struct gpu_assignment, a, facts->assignments))
+		if (gpu_unit_has(unit, a->address))
+			list_add_string(arena, &out->assigned_to, a->vm);
+}
+
+static void set_records(const struct gpu_facts *facts, const struct function *f,
+			const struct gpu_unit *unit, struct arena *arena, struct wire_device *out)
+{
+	static const char *const fields[] = { "card", "claimed_by", "reserved", "health.last_reset",
+					      "health.quarantined_why" };
+	const struct card_record *record = record_at(facts->records, facts->inventory, f->address);
+
+	set_health(f, arena, out);
+	set_assigned(facts, unit, arena, out);
+	for (size_t i = 0; !record && i < ARRAY_SIZE(fields); i++)
+		unknown(arena, out, fields[i], facts->records ? "its record is not made yet" :
+					       facts->records_unknown ?: no_records);
+	if (!record)
+		return;
+	out->card = record->id;
+	out->claimed_by = record->owner;
+	out->reserved = 0;
+	out->health->last_reset = record->last_reset;
+	out->health->quarantined_why = record->quarantined_why;
+	if (record->quarantined_why)
+		out->state = CARD_QUARANTINED;
+}
+
+/* What hangs in the kernel goes before what the drivers look like. */
+static void set_stuck(const struct gpu_facts *facts, const struct gpu_unit *unit,
+		      struct wire_device *out)
+{
+	for (LIST_EACH(const struct row_pair, card, &facts->stuck))
+		if (!strcmp(card->key, unit->slot))
+			out->state = CARD_STUCK;
 }
 
 void gpu_view_device(const struct gpu_facts *facts, const struct function *f, struct arena *arena,
@@ -374,7 +413,8 @@ void gpu_view_device(const struct gpu_facts *facts, const struct function *f, st
 	set_use(facts, &unit, arena, out);
 	set_critical(facts, f, &unit, arena, out);
 	set_viable(facts, &unit, arena, out);
-	set_records(facts, f, arena, out);
+	set_records(facts, f, &unit, arena, out);
+	set_stuck(facts, &unit, out);
 }
 
 void gpu_view_devices(const struct gpu_facts *facts, struct arena *arena, struct list *out)

@@ -15,13 +15,22 @@
 #include "host/inventory.h"
 #include "wire/device.h"
 
+/* A VM whose spec names a function. */
+struct gpu_assignment {
+	struct pci_address address;
+	const char *vm;
+};
+
 struct gpu_facts {
 	const struct inventory *inventory;
 	const struct list *holders;   /* struct holder; NULL: they could not be read */
 	const char *holders_unknown;  /* why not */
 	const struct list *critical;  /* struct critical; NULL: it could not be read */
 	const char *critical_unknown; /* why not */
-	const char *records_unknown;  /* why there are no card records (ids, claims, health) */
+	const struct list *records;	  /* struct card_record (record.h); NULL: unknown */
+	const char *records_unknown;	  /* why */
+	const struct list *assignments; /* struct gpu_assignment; NULL: not known here */
+	struct list stuck;		  /* struct row_pair: address of a card's slot, why */
 	const char *node;	      /* name of this host */
 };
 

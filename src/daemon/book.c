@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See book.h. What is shared is this file's and under its lock; the store is asked without it. */
+#include "daemon/book.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/id.h"
+#include "gpu/record.h"
+
+enum { STACK_BYTES = 256 * 1024, STOP_MS = 1000, RETRY_MS = 5000 };
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
+static struct book *newest;
+static bool poked, stopping;
+
+static pthread_t reader;
+static struct store *records_store;
+static const char *node_name;
+static int (*read_assignments)(struct store *, struct arena *, struct list *, struct error *);
+static void (*tell_news)(void);
+
+static struct book *book_new(const char *unknown)
+{
+	struct book *book = calloc(1, sizeof(*book));
+
+	if (!book)
+		abort();
+	*book = (struct book){ .refs = 1, .arena = arena_new(), .unknown = unknown };
+	book->records.null = book->assignments.null = unknown != NULL;
+	return book;
+}
+
+void book_release(struct book *book)
+{
+	if (!book || __atomic_sub_fetch(&book->refs, 1, __ATOMIC_ACQ_REL))
+		return;
+	arena_free(book->arena);
+	free(book);
+}
+
+struct book *book_acquire(void)
+{
+	struct book *book;
+
+	pthread_mutex_lock(&lock);
+	if (!newest)
+		newest = book_new("the records of cards were not read yet");
+	book = newest;
+	__atomic_add_fetch(&book->refs, 1, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&lock);
+	return book;
+}
+
+void book_view(const struct book *book, struct gpu_facts *out)
+{
+	out->records = book->records.null ? NULL : &book->records;
+	out->records_unknown = book->unknown;
+	out->assignments = book->assignments.null ? NULL : &book->assignments;
+}
+
+/* 0 written, 1 somebody else wrote meanwhile, -1. */
+static int save_changed(struct list *records, struct error *err)
+{
+	int r, again = 0;
+
+	for (LIST_EACH(struct card_record, record, records)) {
+		if (!record->changed)
+			continue;
+		r = record_save(records_store, node_name, record, err);
+		if (r < 0)
+			return -1;
+		again |= !r;
+	}
+	return again;
+}
+
+static struct book *read_book(bool *again)
+{
+	CLEANUP(inventory_releasep) struct inventory *inv = inventory_acquire();
+	struct book *book = book_new(NULL);
+	struct error err = { 0 };
+	int r = -1;
+
+	if (!inv)
+		error_set(&err, ERROR_INTERNAL, "the host has not been read yet");
+	else if (records_load(records_store, node_name, book->arena, &book->records, &err) >= 0)
+		r = 0;
+	if (!r) {
+		records_match(inv, book->arena, &book->records);
+		r = save_changed(&book->records, &err);
+	}
+	*again = r != 0;
+	if (r >= 0 && read_assignments &&
+	    read_assignments(records_store, book->arena, &book->assignments, &err) < 0)
+		r = -1;
+	if (r < 0) {
+		book->unknown = arena_strdup(book->arena, err.message);
+		book->records.null = book->assignments.null = true;
+	}
+	return book;
+}
+
+static void publish(struct book *book)
+{
+	struct book *old;
+
+	pthread_mutex_lock(&lock);
+	old = newest;
+	newest = book;
+	pthread_mutex_unlock(&lock);
+	book_release(old);
+	tell_news();
+}
+
+/* Until poked, or, when the last reading failed, for a while. */
+static bool wait_for_work(bool again)
+{
+	struct timespec until;
+	int r = 0;
+	bool go_on;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += RETRY_MS / 1000;
+	pthread_mutex_lock(&lock);
+	while (!poked && !stopping && !r)
+		r = again ? pthread_cond_timedwait(&wake, &lock, &until) :
+			    pthread_cond_wait(&wake, &lock);
+	poked = false;
+	go_on = !stopping;
+	pthread_mutex_unlock(&lock);
+	return go_on;
+}
+
+static void *read_for_ever(void *unused)
+{
+	bool again = false;
+
+	(void)unused;
+	while (wait_for_work(again))
+		publish(read_book(&again));
+	return NULL;
+}
+
+int book_start(struct store *store, const char *node,
+	       int (*assignments)(struct store *, struct arena *, struct list *, struct error *),
+	       void (*news)(void), struct error *err)
+{
+	pthread_attr_t attr;
+	int r;
+
+	records_store = store;
+	node_name = node;
+	read_assignments = assignments;
+	tell_news = news;
+	poked = true;
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	r = pthread_create(&reader, &attr, read_for_ever, NULL);
+	pthread_attr_destroy(&attr);
+	return r ? error_errno(err, ERROR_SYSTEM, r, "no thread for the records of cards") : 0;
+}
+
+bool book_stop(void)
+{
+	struct timespec until;
+
+	pthread_mutex_lock(&lock);
+	stopping = true;
+	pthread_cond_signal(&wake);
+	pthread_mutex_unlock(&lock);
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += STOP_MS / 1000;
+	if (pthread_timedjoin_np(reader, NULL, &until))
+		return false;
+	book_release(newest);
+	newest = NULL;
+	return true;
+}
+
+void book_poke(void)
+{
+	pthread_mutex_lock(&lock);
+	poked = true;
+	pthread_cond_signal(&wake);
+	pthread_mutex_unlock(&lock);
+}

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See record.h. */
+#include "gpu/record.h"
+
+#include <string.h>
+
+#include "base/id.h"
+#include "base/rows.h"
+
+enum { KEY_BYTES = STORE_KEY_MAX + 1, TRIES = 8 };
+
+#define RECORD(field) offsetof(struct card_record, field)
+
+static const struct row record_rows[] = {
+	{ "id", ROW_STRING, ROW_REQUIRED, RECORD(id) },
+	{ "ids", ROW_STRING, ROW_REQUIRED, RECORD(ids) },
+	{ "path", ROW_STRING, 0, RECORD(path), .max = 1024 },
+	{ "address", ROW_STRING, 0, RECORD(address) },
+	{ "owner", ROW_STRING, 0, RECORD(owner) },
+	{ "quarantined_why", ROW_STRING, 0, RECORD(quarantined_why), .max = 512 },
+	{ "last_reset", ROW_STRING, 0, RECORD(last_reset) },
+	{ "seen_at", ROW_STRING, 0, RECORD(seen_at) },
+	ROW_END,
+};
+
+static const char *key_of(const char *node, const char *id, char key[static KEY_BYTES])
+{
+	snprintf(key, KEY_BYTES, "cards/%s/%s", node, id);
+	return key;
+}
+
+static int parse(const struct store_row *row, struct arena *arena, struct card_record *ret,
+		 struct error *err)
+{
+	json_t *json = rows_load(row->value, strlen(row->value), err);
+	int r = json ? rows_parse(record_rows, json, "", arena, ret, err) : -1;
+
+	json_decref(json);
+	if (r < 0)
+		return error_wrap(err, "the record %s is damaged", row->key);
+	ret->mod = row->mod;
+	ret->moved_from = NULL;
+	ret->present = ret->changed = false;
+	return 0;
+}
+
+int records_load(struct store *store, const char *node, struct arena *arena, struct list *records,
+		 struct error *err)
+{
+	char prefix[KEY_BYTES];
+	struct list rows = { 0 };
+
+	*records = (struct list){ 0 };
+	if (store_list(store, key_of(node, "", prefix), arena, &rows, NULL, err) < 0)
+		return -1;
+	for (LIST_EACH(const struct store_row, row, &rows))
+		if (parse(row, arena, list_add(arena, records, struct card_record), err) < 0)
+			return -1;
+	return (int)records->n;
+}
+
+/* ---- matching ---- */
+
+static const struct function *first_of(const struct card *card)
+{
+	return *(struct function **)card->functions.items;
+}
+
+static const char *ids_of(const struct function *f, struct arena *arena)
+{
+	return arena_printf(arena, "%04x:%04x %04x:%04x", f->vendor, f->device, f->subsystem_vendor,
+			    f->subsystem_device);
+}
+
+/* The only record of these ids that no card has yet, at this path or (NULL) anywhere; else NULL. */
+static struct card_record *only_free(struct list *records, const char *ids, const char *path)
+{
+	struct card_record *found = NULL;
+
+	for (LIST_EACH(struct card_record, r, records)) {
+		if (r->present || strcmp(r->ids, ids) ||
+		    (path && (!r->path || strcmp(r->path, path))))
+			continue;
+		if (found)
+			return NULL;
+		found = r;
+	}
+	return found;
+}
+
+static void found(struct card_record *r, const struct card *card, struct arena *arena)
+{
+	const struct function *f = first_of(card);
+
+	r->present = true;
+	r->changed = !r->address || strcmp(r->address, card->text) != 0;
+	r->address = arena_strdup(arena, card->text);
+	if (r->path && f->path_key && strcmp(r->path, f->path_key))
+		r->moved_from = r->path;
+}
+
+static bool has_record(const struct list *records, const struct card *card)
+{
+	for (LIST_EACH(const struct card_record, r, records))
+		if (r->present && !strcmp(r->address, card->text))
+			return true;
+	return false;
+}
+
+/* How many cards of these ids have no record yet: with two, nobody can say which of them moved. */
+static size_t without_record(const struct inventory *inv, const struct list *records,
+			     const char *ids, struct arena *arena)
+{
+	size_t n = 0;
+
+	for (LIST_EACH(const struct card, card, &inv->cards))
+		n += !has_record(records, card) && !strcmp(ids_of(first_of(card), arena), ids);
+	return n;
+}
+
+static void mint(const struct card *card, const char *ids, struct arena *arena,
+		 struct list *records)
+{
+	struct card_record *r = list_add(arena, records, struct card_record);
+	char text[ID_TEXT];
+
+	*r = (struct card_record){
+		.id = arena_strdup(arena, id_short("card-", text)),
+		.ids = ids,
+		.path = arena_strdup(arena, first_of(card)->path_key),
+		.address = arena_strdup(arena, card->text),
+		.seen_at = arena_strdup(arena, time_now(text)),
+		.present = true,
+		.changed = true,
+	};
+}
+
+/* What sits where it was goes first, so that a new card never takes the record of one that stayed. */
+void records_match(const struct inventory *inv, struct arena *arena, struct list *records)
+{
+	struct card_record *r;
+	const char *ids;
+
+	for (LIST_EACH(const struct card, card, &inv->cards)) {
+		r = first_of(card)->path_key ? only_free(records, ids_of(first_of(card), arena),
+							 first_of(card)->path_key) : NULL;
+		if (r)
+			found(r, card, arena);
+	}
+	for (LIST_EACH(const struct card, card, &inv->cards)) {
+		if (has_record(records, card))
+			continue;
+		ids = ids_of(first_of(card), arena);
+		r = without_record(inv, records, ids, arena) == 1 ? only_free(records, ids, NULL) : NULL;
+		if (r)
+			found(r, card, arena);
+		else
+			mint(card, ids, arena, records);
+	}
+}
+
+const struct card_record *record_at(const struct list *records, const struct inventory *inv,
+				    struct pci_address address)
+{
+	const struct card *card = inventory_card(inv, address);
+
+	if (!card || !records)
+		return NULL;
+	for (LIST_EACH(const struct card_record, r, records))
+		if (r->present && !strcmp(r->address, card->text))
+			return r;
+	return NULL;
+}
+
+/* ---- the store ---- */
+
+int record_save(struct store *store, const char *node, const struct card_record *record,
+		struct error *err)
+{
+	json_t *json = rows_emit(record_rows, record);
+	CLEAN_FREE char *text = json_dumps(json, JSON_COMPACT);
+	char key[KEY_BYTES];
+
+	json_decref(json);
+	if (!text)
+		return error_set(err, ERROR_INTERNAL, "a card's record cannot be written as JSON");
+	return store_put_if(store, key_of(node, record->id, key), record->mod, text, NULL, err);
+}
+
+static int read_one(struct store *store, const char *node, const char *id, struct arena *arena,
+		    struct card_record *ret, struct error *err)
+{
+	struct store_row row;
+	char key[KEY_BYTES];
+	int r = store_get(store, key_of(node, id, key), arena, &row, err);
+
+	if (r < 0)
+		return -1;
+	if (!r)
+		return error_set(err, ERROR_NOT_FOUND, "there is no record of card %s", id);
+	return parse(&row, arena, ret, err);
+}
+
+int card_owner(struct store *store, const char *node, const char *id, struct arena *arena,
+	       const char **owner, struct error *err)
+{
+	struct card_record record;
+
+	if (read_one(store, node, id, arena, &record, err) < 0)
+		return -1;
+	*owner = record.owner;
+	return record.owner != NULL;
+}
+
+/* vm NULL: nobody. The swap holds only if nobody wrote since it was read. */
+static int set_owner(struct store *store, const char *node, const char *id, const char *from,
+		     const char *to, const char *path, struct error *err)
+{
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	struct card_record record;
+	int r = 0;
+
+	for (int i = 0; i < TRIES && !r; i++) {
+		if (read_one(store, node, id, arena, &record, err) < 0)
+			return -1;
+		if (to && record.owner && strcmp(record.owner, to)) {
+			error_set(err, ERROR_CONFLICT, "VM %s has card %s", record.owner, record.address);
+			return error_hint(err, "stop VM %s first", record.owner);
+		}
+		if (from && (!record.owner || strcmp(record.owner, from)))
+			return 0;
+		record.owner = to;
+		if (path)
+			record.path = path;
+		r = record_save(store, node, &record, err);
+	}
+	if (r < 0)
+		return -1;
+	return r ? 0 : error_set(err, ERROR_CONFLICT, "others keep changing the record of card %s", id);
+}
+
+int card_claim(struct store *store, const char *node, const char *id, const char *vm,
+	       const char *path, struct error *err)
+{
+	return set_owner(store, node, id, NULL, vm, path, err);
+}
+
+int card_unclaim(struct store *store, const char *node, const char *id, const char *vm,
+		 struct error *err)
+{
+	return set_owner(store, node, id, vm, NULL, NULL, err);
+}
