@@ -10,8 +10,8 @@ const char *const wire_network_kind_words[] = { "nat", "none", NULL };
 const char *const wire_os_words[] = { "linux", "windows", "other", NULL };
 const char *const wire_firmware_words[] = { "uefi", "bios", NULL };
 const char *const wire_hide_words[] = { "auto", "on", "off", NULL };
-const char *const wire_vm_state_words[] = { "stopped",	"starting", "running",	 "paused", "stopping",
-					    "crashed",	"migrating", "unknown", NULL };
+const char *const wire_vm_state_words[] = { "stopped", "starting",  "running", "paused", "stopping",
+					    "crashed", "migrating", "unknown", NULL };
 
 /* [a-z0-9][a-z0-9-]{0,62} */
 int wire_vm_id_check(const char *text, struct error *err)
@@ -21,7 +21,8 @@ int wire_vm_id_check(const char *text, struct error *err)
 	if (n == strlen(text) && n >= 1 && n <= 63 && text[0] != '-')
 		return 0;
 	error_set(err, ERROR_INVALID_VALUE, "\"%.70s\" cannot be the id of a VM", text);
-	return error_hint(err, "1 to 63 of a to z, 0 to 9 and -, not beginning with -, as in vm-100");
+	return error_hint(err,
+			  "1 to 63 of a to z, 0 to 9 and -, not beginning with -, as in vm-100");
 }
 
 /* A name in a pool or configured folder: printable ASCII without "/", not hidden, not an option. */
@@ -47,11 +48,15 @@ static int rom_file_check(const char *text, struct error *err)
 	return wire_file_name_check(text, err);
 }
 
+/* It will stand in XML, which has no control characters, and neither U+FFFE nor U+FFFF. */
 static int line_check(const char *text, struct error *err)
 {
 	for (const char *c = text; *c; c++)
 		if ((unsigned char)*c < ' ' || *c == 0x7f)
-			return error_set(err, ERROR_INVALID_VALUE, "control characters cannot be in it");
+			return error_set(err, ERROR_INVALID_VALUE,
+					 "control characters cannot be in it");
+	if (strstr(text, "\xef\xbf\xbe") || strstr(text, "\xef\xbf\xbf"))
+		return error_set(err, ERROR_INVALID_VALUE, "U+FFFE and U+FFFF are no characters");
 	return 0;
 }
 
@@ -69,8 +74,10 @@ static const struct row disk_rows[] = {
 
 static const struct row network_rows[] = {
 	{ "kind", ROW_WORD, ROW_REQUIRED | ROW_NOT_NULL, AT(wire_network, kind),
-	  .words = wire_network_kind_words, .help = "nat: libvirt's default network; none: no card" },
-	{ "mac", ROW_STRING, ROW_OPTIONAL, AT(wire_network, mac), .help = "chosen by Horcrux" },
+	  .words = wire_network_kind_words,
+	  .help = "nat: libvirt's default network; none: no card" },
+	{ "mac", ROW_STRING, ROW_OPTIONAL, AT(wire_network, mac),
+	  .help = "of its card; chosen by Horcrux if absent" },
 	ROW_END,
 };
 
@@ -81,8 +88,8 @@ static const struct row boot_rows[] = {
 	{ "initrd", ROW_STRING, ROW_OPTIONAL, AT(wire_boot, initrd),
 	  .help = "name of a volume of the pool horcrux", .min = 1, .max = 128,
 	  .check = wire_file_name_check },
-	{ "cmdline", ROW_STRING, ROW_OPTIONAL, AT(wire_boot, cmdline), .help = "kernel command line",
-	  .max = 2048, .check = line_check },
+	{ "cmdline", ROW_STRING, ROW_OPTIONAL, AT(wire_boot, cmdline),
+	  .help = "kernel command line", .max = 2048, .check = line_check },
 	ROW_END,
 };
 
@@ -101,31 +108,79 @@ static const struct row passthrough_rows[] = {
 
 /* `base` is where the struct wire_vm_spec begins. */
 #define SPEC(field) (BASE + AT(wire_vm_spec, field))
-#define SPEC_ROWS                                                                                  \
-	{ "id", ROW_STRING, 0, SPEC(id), .help = "a to z, 0 to 9 and -; made from the name if absent", \
-	  .check = wire_vm_id_check },                                                             \
-	{ "name", ROW_STRING, 0, SPEC(name), .help = "for people; the id if absent", .min = 1,     \
-	  .max = 128, .check = line_check },                                                       \
-	{ "cpus", ROW_INT, ROW_REQUIRED, SPEC(cpus), .help = "virtual CPUs, 1 to 512", .min = 1,   \
-	  .max = 512 },                                                                            \
-	{ "memory", ROW_INT, ROW_REQUIRED, SPEC(memory), .help = "memory in MiB, 32 to 16777216",  \
-	  .min = 32, .max = 16777216 },                                                            \
-	{ "disk_size", ROW_INT, 0, SPEC(disk_size),                                                \
-	  .help = "size in GiB of its one disk; use disks for more", .min = 1, .max = 65536 },     \
-	{ "disks", ROW_OBJECTS, 0, SPEC(disks), OBJECT_OF(disk), .help = "disks, in order", .max = 16 }, \
-	{ "cdrom", ROW_STRINGS, 0, SPEC(cdrom), .help = "ISO images: names in the pool horcrux",   \
-	  .max = 4, .check = wire_file_name_check },                                               \
-	{ "boot", ROW_OBJECT, 0, SPEC(boot), OBJECT_OF(boot), .help = "boot this kernel directly" }, \
-	{ "network", ROW_OBJECTS, ROW_ONE_OR_MANY, SPEC(network), OBJECT_OF(network),              \
-	  .help = "network cards; default one, nat", .max = 8 },                                   \
-	{ "os", ROW_WORD, 0, SPEC(os), .words = wire_os_words, .help = "guest system; default linux" }, \
-	{ "firmware", ROW_WORD, 0, SPEC(firmware), .words = wire_firmware_words,                   \
-	  .help = "default uefi" },                                                                \
-	{ "gpu_passthrough", ROW_OBJECTS, ROW_ONE_OR_MANY, SPEC(gpu_passthrough),                  \
-	  OBJECT_OF(passthrough), .help = "whole cards", .max = 16 },                              \
-	{ "hide_hypervisor", ROW_WORD, 0, SPEC(hide_hypervisor), .words = wire_hide_words,         \
-	  .help = "hide KVM from the guest's driver; default auto" },                              \
-	{ "autostart", ROW_BOOL, 0, SPEC(autostart), .help = "start it with the host" }
+#define SPEC_ROWS                                                                                    \
+	{ "id",                                                                                      \
+	  ROW_STRING,                                                                                \
+	  0,                                                                                         \
+	  SPEC(id),                                                                                  \
+	  .help = "a to z, 0 to 9 and -; made from the name if absent",                              \
+	  .check = wire_vm_id_check },                                                               \
+		{ "name",                                                                            \
+		  ROW_STRING,                                                                        \
+		  0,                                                                                 \
+		  SPEC(name),                                                                        \
+		  .help = "for people; the id if absent",                                            \
+		  .min = 1,                                                                          \
+		  .max = 128,                                                                        \
+		  .check = line_check },                                                             \
+		{ "cpus",   ROW_INT,   ROW_REQUIRED, SPEC(cpus), .help = "virtual CPUs, 1 to 512",   \
+		  .min = 1, .max = 512 },                                                            \
+		{ "memory",                                                                          \
+		  ROW_INT,                                                                           \
+		  ROW_REQUIRED,                                                                      \
+		  SPEC(memory),                                                                      \
+		  .help = "memory in MiB, 32 to 16777216",                                           \
+		  .min = 32,                                                                         \
+		  .max = 16777216 },                                                                 \
+		{ "disk_size",                                                                       \
+		  ROW_INT,                                                                           \
+		  0,                                                                                 \
+		  SPEC(disk_size),                                                                   \
+		  .help = "size in GiB of its one disk; use disks for more",                         \
+		  .min = 1,                                                                          \
+		  .max = 65536 },                                                                    \
+		{ "disks",  ROW_OBJECTS, 0, SPEC(disks), OBJECT_OF(disk), .help = "disks, in order", \
+		  .max = 16 },                                                                       \
+		{ "cdrom",                                                                           \
+		  ROW_STRINGS,                                                                       \
+		  0,                                                                                 \
+		  SPEC(cdrom),                                                                       \
+		  .help = "ISO images: names in the pool horcrux",                                   \
+		  .max = 4,                                                                          \
+		  .check = wire_file_name_check },                                                   \
+		{ "boot",     ROW_OBJECT,      0,                                                    \
+		  SPEC(boot), OBJECT_OF(boot), .help = "boot this kernel directly" },                \
+		{ "network",	 ROW_OBJECTS,	     ROW_ONE_OR_MANY,                                \
+		  SPEC(network), OBJECT_OF(network), .help = "network cards; default one, nat",      \
+		  .max = 8 },                                                                        \
+		{ "os",                                                                              \
+		  ROW_WORD,                                                                          \
+		  0,                                                                                 \
+		  SPEC(os),                                                                          \
+		  .words = wire_os_words,                                                            \
+		  .help = "guest system; default linux" },                                           \
+		{ "firmware",                                                                        \
+		  ROW_WORD,                                                                          \
+		  0,                                                                                 \
+		  SPEC(firmware),                                                                    \
+		  .words = wire_firmware_words,                                                      \
+		  .help = "default uefi" },                                                          \
+		{ "gpu_passthrough",                                                                 \
+		  ROW_OBJECTS,                                                                       \
+		  ROW_ONE_OR_MANY,                                                                   \
+		  SPEC(gpu_passthrough),                                                             \
+		  OBJECT_OF(passthrough),                                                            \
+		  .help = "whole cards",                                                             \
+		  .max = 16 },                                                                       \
+		{ "hide_hypervisor",                                                                 \
+		  ROW_WORD,                                                                          \
+		  0,                                                                                 \
+		  SPEC(hide_hypervisor),                                                             \
+		  .words = wire_hide_words,                                                          \
+		  .help = "hide KVM from the guest's driver; default auto" },                        \
+	{                                                                                            \
+		"autostart", ROW_BOOL, 0, SPEC(autostart), .help = "start it with the host"          \
+	}
 
 #define BASE 0
 const struct row wire_vm_spec_rows[] = {
@@ -135,7 +190,7 @@ const struct row wire_vm_spec_rows[] = {
 };
 #undef BASE
 
-#define BASE AT(wire_vm, spec)
+#define BASE	  AT(wire_vm, spec)
 #define VM(field) AT(wire_vm, field)
 const struct row wire_vm_rows[] = {
 	SPEC_ROWS,
@@ -144,20 +199,24 @@ const struct row wire_vm_rows[] = {
 	  .help = "how it stands" },
 	{ "uuid", ROW_STRING, 0, VM(uuid), .help = "its UUID in libvirt" },
 	{ "created_at", ROW_STRING, 0, VM(created_at), .help = "RFC 3339" },
-	{ "started_at", ROW_STRING, 0, VM(started_at), .help = "RFC 3339; null while it is stopped" },
-	{ "warnings", ROW_STRINGS, ROW_NOT_NULL, VM(warnings), .help = "what one should know of it" },
-	{ "unknown", ROW_MAP, ROW_NOT_NULL, VM(unknown), .help = "fields that cannot be told: why" },
+	{ "started_at", ROW_STRING, 0, VM(started_at),
+	  .help = "RFC 3339; null while it is stopped" },
+	{ "warnings", ROW_STRINGS, ROW_NOT_NULL, VM(warnings),
+	  .help = "what one should know of it" },
+	{ "unknown", ROW_MAP, ROW_NOT_NULL, VM(unknown),
+	  .help = "fields that cannot be told: why" },
 	ROW_END,
 };
 
 const struct row wire_vm_change_rows[] = {
-	{ "name", ROW_STRING, 0, AT(wire_vm_change, name), .help = "for people", .min = 1, .max = 128,
-	  .check = line_check },
+	{ "name", ROW_STRING, 0, AT(wire_vm_change, name), .help = "for people", .min = 1,
+	  .max = 128, .check = line_check },
 	{ "cpus", ROW_INT, 0, AT(wire_vm_change, cpus), .help = "virtual CPUs, 1 to 512", .min = 1,
 	  .max = 512 },
 	{ "memory", ROW_INT, 0, AT(wire_vm_change, memory), .help = "memory in MiB, 32 to 16777216",
 	  .min = 32, .max = 16777216 },
-	{ "autostart", ROW_BOOL, 0, AT(wire_vm_change, autostart), .help = "start it with the host" },
+	{ "autostart", ROW_BOOL, 0, AT(wire_vm_change, autostart),
+	  .help = "start it with the host" },
 	ROW_END,
 };
 
