@@ -76,7 +76,8 @@ void engine_arm(struct engine *engine, uint64_t when)
 
 void engine_list_task(struct engine *engine, struct task *task)
 {
-	TAILQ_INSERT_TAIL(&engine->all, task_ref(task), all);
+	task_ref(task);
+	TAILQ_INSERT_TAIL(&engine->all, task, all);
 	task->listed = true;
 	engine->unfinished++;
 }
@@ -364,6 +365,9 @@ int engine_stop(struct engine *engine, unsigned ms)
 	if (pool_finish(engine->pool, ms) < 0)
 		return -1;
 	drop_tasks(engine);
+	lock_take(&engine_lock);
+	free(engine->claims);
+	lock_give(&engine_lock);
 	close(engine->timer);
 	free(engine);
 	return 0;

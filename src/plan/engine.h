@@ -100,6 +100,12 @@ struct task {
 
 TAILQ_HEAD(task_list, task);
 
+/* Who comes first at a lock: an entry of the table that schedule() makes anew in each pass. */
+struct claim {
+	const char *name;	/* the task's; NULL: the entry is empty */
+	struct task *task;
+};
+
 struct engine {
 	struct engine_config config;	/* immutable */
 	struct run_world world;
@@ -111,6 +117,8 @@ struct engine {
 	unsigned ended GUARDED_BY(engine_lock);
 	uint64_t armed GUARDED_BY(engine_lock);		/* when the timer goes off; UINT64_MAX: never */
 	bool stopping GUARDED_BY(engine_lock);
+	struct claim *claims GUARDED_BY(engine_lock);
+	size_t n_claims GUARDED_BY(engine_lock);	/* a power of two */
 };
 
 /* What to do when the lock is given back: jobs for the pool, changes to tell, waiters to call. */

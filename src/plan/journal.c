@@ -68,6 +68,7 @@ static const char *member(json_t *record, const char *key)
 struct opening {
 	struct journal *journal;
 	enum place place;
+	bool begun;		/* RUN has its first record */
 	bool other_boot;	/* RUN is of an earlier boot: nothing in it is so any more */
 };
 
@@ -113,6 +114,14 @@ static void replay_taken(struct journal *j, json_t *record)
 		json_object_set(j->taken, member(record, "key"), value);
 }
 
+static void replay_end(struct opening *open, json_t *record)
+{
+	json_t *entry = found_entry(open->journal, member(record, "task"));
+	json_int_t ends = json_integer_value(json_object_get(entry, "ends"));
+
+	json_object_set_new(entry, "ends", json_integer(ends | 1 << open->place));
+}
+
 static bool replay_record(void *data, json_t *record)
 {
 	struct opening *open = data;
@@ -120,7 +129,7 @@ static bool replay_record(void *data, json_t *record)
 	const char *r = member(record, "r");
 
 	if (!strcmp(r, "boot"))
-		open->other_boot = strcmp(member(record, "boot"), j->boot) != 0;
+		open->begun = !(open->other_boot = strcmp(member(record, "boot"), j->boot) != 0);
 	if (open->other_boot)
 		return true;
 	if (!strcmp(r, "taken"))
@@ -130,7 +139,7 @@ static bool replay_record(void *data, json_t *record)
 	else if (!strcmp(r, "step"))
 		replay_step(open, record);
 	else if (!strcmp(r, "end"))
-		json_object_set_new(found_entry(j, member(record, "task")), "end", json_true());
+		replay_end(open, record);
 	return true;
 }
 
@@ -166,32 +175,25 @@ static void list_found(struct journal *j, const char *id, json_t *entry)
 			list_add_string(j->arena, &task->locks, json_string_value(lock));
 }
 
-/* What either file calls ended is ended; the rest, in the order of its beginning, is found. */
-static void settle_found(struct journal *j)
-{
-	const char *id;
-	json_t *entry;
-
-	json_object_foreach(j->found, id, entry) {
-		if (json_object_get(entry, "end") || !json_object_get(entry, "task"))
-			continue;
-		json_object_set(j->live, id, json_object_get(entry, "bits"));
-		list_found(j, id, entry);
-	}
-}
-
 /* ---- compaction ---- */
+
+struct compaction {
+	struct journal *journal;
+	enum place place;
+};
 
 static bool keep_live(void *data, json_t *record)
 {
-	struct journal *j = data;
+	struct compaction *c = data;
 	const char *task = json_string_value(json_object_get(record, "task"));
+	json_int_t bits = task ? json_integer_value(json_object_get(c->journal->live, task)) : 0;
 
-	return task && json_object_get(j->live, task);
+	return bits & 1 << c->place;
 }
 
 static int compact(struct journal *j, enum place place, struct error *err)
 {
+	struct compaction c = { j, place };
 	json_t *first = json_array(), *value;
 	const char *key;
 	int r;
@@ -202,7 +204,7 @@ static int compact(struct journal *j, enum place place, struct error *err)
 			json_array_append_new(first, json_pack("{s:s, s:s, s:O}", "r", "taken", "key",
 							       key, "value", value));
 	}
-	r = logfile_rewrite(&j->file[place], first, keep_live, j, err);
+	r = logfile_rewrite(&j->file[place], first, keep_live, &c, err);
 	json_decref(first);
 	j->compacted[place] = j->file[place].size;
 	return r;
@@ -232,6 +234,49 @@ static void compact_if_large(struct journal *j, enum place place)
 
 /* ---- opening, continued ---- */
 
+/* Bits are places. */
+static int append_all(struct journal *j, json_int_t bits, json_t *record, struct error *err)
+{
+	int r = 0;
+
+	/* VAR first: see "end" at the top. */
+	if (bits & 1 << VAR)
+		r = logfile_append(&j->file[VAR], json_incref(record), err);
+	if (!r && (bits & 1 << RUN))
+		r = logfile_append(&j->file[RUN], json_incref(record), err);
+	json_decref(record);
+	return r;
+}
+
+static int append_end(struct journal *j, json_int_t bits, const char *task, struct error *err)
+{
+	return append_all(j, bits, json_pack("{s:s, s:s}", "r", "end", "task", task), err);
+}
+
+/*
+ * What either file calls ended is ended: then the other has to say so too, or it would be found once the
+ * first is compacted. The rest is found.
+ */
+static int settle_found(struct journal *j, struct error *err)
+{
+	json_int_t bits, ends;
+	const char *id;
+	json_t *entry;
+	int r = 0;
+
+	json_object_foreach(j->found, id, entry) {
+		bits = json_integer_value(json_object_get(entry, "bits"));
+		ends = json_integer_value(json_object_get(entry, "ends"));
+		if (ends && (bits & ~ends) && !r)
+			r = append_end(j, bits & ~ends, id, err);
+		if (ends || !bits)
+			continue;
+		json_object_set(j->live, id, json_object_get(entry, "bits"));
+		list_found(j, id, entry);
+	}
+	return r;
+}
+
 static int open_files(struct journal *j, const char *run_dir, const char *var_dir, struct error *err)
 {
 	struct opening var = { .journal = j, .place = VAR };
@@ -240,9 +285,11 @@ static int open_files(struct journal *j, const char *run_dir, const char *var_di
 	if (logfile_open(&j->file[VAR], var_dir, replay_record, &var, err) < 0 ||
 	    logfile_open(&j->file[RUN], run_dir, replay_record, &run, err) < 0)
 		return -1;
-	settle_found(j);
-	/* RUN first: while its records of a task are there, VAR must not forget that it ended. */
-	return compact(j, RUN, err) < 0 ? -1 : compact(j, VAR, err);
+	if (settle_found(j, err) < 0 || (!run.begun && compact(j, RUN, err) < 0))
+		return -1;
+	compact_if_large(j, RUN);
+	compact_if_large(j, VAR);
+	return 0;
 }
 
 struct journal *journal_open(const char *run_dir, const char *var_dir, const char *boot,
@@ -309,19 +356,6 @@ static json_t *task_record(struct journal *j, const char *task, const char *by,
 			 j->boot, "title", plan->title, "by", by, "locks", locks, "steps", steps);
 }
 
-static int append_all(struct journal *j, json_int_t bits, json_t *record, struct error *err)
-{
-	int r = 0;
-
-	/* VAR first: see "end" at the top. */
-	if (bits & 1 << VAR)
-		r = logfile_append(&j->file[VAR], json_incref(record), err);
-	if (!r && (bits & 1 << RUN))
-		r = logfile_append(&j->file[RUN], json_incref(record), err);
-	json_decref(record);
-	return r;
-}
-
 int journal_begin(struct journal *j, const char *task, const char *requested_by,
 		  const struct plan *plan, struct error *err)
 {
@@ -363,7 +397,7 @@ int journal_end(struct journal *j, const char *task, struct error *err)
 
 	take_turn();
 	bits = json_integer_value(json_object_get(j->live, task));
-	r = append_all(j, bits, json_pack("{s:s, s:s}", "r", "end", "task", task), err);
+	r = append_end(j, bits, task, err);
 	if (!r) {
 		json_object_del(j->live, task);
 		compact_if_large(j, RUN);

@@ -162,6 +162,9 @@ int logfile_open(struct logfile *file, const char *directory, logfile_reader *re
 		return failed(file, errno, "opened", err);
 	if (replay(file, reader, data, &good, err) < 0)
 		return -1;
+	file->size = lseek(file->fd, 0, SEEK_END);
+	if (file->size == (off_t)good && good)
+		return 0;
 	if (ftruncate(file->fd, (off_t)good) < 0 || fsync(file->fd) < 0 || fsync(file->dir) < 0)
 		return failed(file, errno, "written", err);
 	file->size = (off_t)good;

@@ -3,7 +3,11 @@
  * Who gets his locks when. A task is blocked while one that holds a lock of it runs, and while one that
  * came before waits for such a lock; urgent ones are blocked by holders only, come before all others,
  * and end the wait of a holder that merely waits. All under engine_lock.
+ *
+ * One pass goes through the queue once: first those who hold, then the urgent, then the others; each enters
+ * its locks into a table of who comes first, and who finds all of his unclaimed has them.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "plan/engine.h"
@@ -56,60 +60,90 @@ static bool is_urgent(const struct task *task)
 /* Somebody urgent waits for it: if it only waits itself, it ends. */
 static void hurry(struct task *holder, struct after *after) REQUIRES(engine_lock)
 {
-	if (holder->phase != PHASE_PARKED || !holder->active || atomic_load(&holder->active->final))
+	if (!holder->holding || holder->phase != PHASE_PARKED || !holder->active || atomic_load(&holder->active->final))
 		return;
 	atomic_store(&holder->active->cancel, true);
 	schedule_wake(holder, after);
 }
 
-/* The task that blocks this one; NULL: none. */
-static struct task *blocker(struct engine *engine, struct task *task, struct after *after)
+/* ---- the table of one pass: open addressing, at most half full ---- */
+
+static struct claim *find_claim(struct engine *engine, const char *name) REQUIRES(engine_lock)
+{
+	size_t mask = engine->n_claims - 1, at = 2166136261u;
+
+	for (const char *c = name; *c; c++)	/* FNV-1a */
+		at = (at ^ (unsigned char)*c) * 16777619u;
+	for (at &= mask; engine->claims[at].name && strcmp(engine->claims[at].name, name);)
+		at = (at + 1) & mask;
+	return &engine->claims[at];
+}
+
+static void empty_claims(struct engine *engine) REQUIRES(engine_lock)
+{
+	size_t locks = 0, room = 64;
+	struct task *task;
+
+	TAILQ_FOREACH(task, &engine->queue, queue)
+		locks += task->locks.n;
+	while (room < 2 * locks + 2)
+		room *= 2;
+	if (room != engine->n_claims) {
+		free(engine->claims);
+		engine->claims = calloc(room, sizeof(*engine->claims));
+		if (!engine->claims)
+			abort();
+	} else {
+		memset(engine->claims, 0, room * sizeof(*engine->claims));
+	}
+	engine->n_claims = room;
+}
+
+/* Enters its locks where nobody came before; who came before at one of them, or NULL. */
+static struct task *claim_locks(struct engine *engine, struct task *task, struct after *after)
 	REQUIRES(engine_lock)
 {
-	struct task *other, *found = NULL;
-	bool earlier = true;
+	const char **names = task->locks.items;
+	struct task *first = NULL;
+	struct claim *claim;
 
-	TAILQ_FOREACH(other, &engine->queue, queue) {
-		if (other == task) {
-			earlier = false;
+	for (size_t i = 0; i < task->locks.n; i++) {
+		claim = find_claim(engine, names[i]);
+		if (!claim->name) {
+			*claim = (struct claim){ names[i], task };
 			continue;
 		}
-		if (!plan_locks_meet(&other->locks, &task->locks))
-			continue;
-		if (other->holding && is_urgent(task))
-			hurry(other, after);
-		if (other->holding)
-			found = other;
-		else if (other->phase == PHASE_QUEUED && is_urgent(other) >= is_urgent(task) &&
-			 (earlier || is_urgent(other) > is_urgent(task)))
-			found = found ? found : other;
+		if (is_urgent(task))
+			hurry(claim->task, after);
+		if (!first || claim->task->holding)
+			first = claim->task;
 	}
-	return found;
+	return first;
 }
+
+/* ---- a pass ---- */
 
 static void wait_for(struct task *task, const struct task *other, struct after *after)
 	REQUIRES(engine_lock)
 {
-	char message[TASK_TEXT];
+	bool known = task->message[0];
 
-	snprintf(message, sizeof(message), "waits for %s (%.180s)", other->id, other->title);
-	if (!strcmp(message, task->message))
-		return;
-	memcpy(task->message, message, sizeof(message));
-	after_changed(after, task);
+	snprintf(task->message, sizeof(task->message), "waits for %s (%.180s)", other->id, other->title);
+	if (!known)	/* whoever is told that it waits asks for whom; this changes at every end */
+		after_changed(after, task);
 }
 
 static void schedule_those(struct engine *engine, bool urgent, struct after *after)
 	REQUIRES(engine_lock)
 {
-	struct task *task, *other;
+	struct task *task, *first;
 
 	TAILQ_FOREACH(task, &engine->queue, queue) {
 		if (task->phase != PHASE_QUEUED || is_urgent(task) != urgent)
 			continue;
-		other = blocker(engine, task, after);
-		if (other) {
-			wait_for(task, other, after);
+		first = claim_locks(engine, task, after);
+		if (first) {
+			wait_for(task, first, after);
 			continue;
 		}
 		task->holding = true;
@@ -120,8 +154,14 @@ static void schedule_those(struct engine *engine, bool urgent, struct after *aft
 
 void schedule(struct engine *engine, struct after *after)
 {
+	struct task *task;
+
 	if (engine->stopping)
 		return;
+	empty_claims(engine);
+	TAILQ_FOREACH(task, &engine->queue, queue)
+		if (task->holding)
+			claim_locks(engine, task, after);
 	schedule_those(engine, true, after);
 	schedule_those(engine, false, after);
 }

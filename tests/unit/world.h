@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A world for tests of the engine: cells with numbers in shared memory, so that it outlives a process
+ * that is killed in the middle of changing it; step kinds that change one cell each and misbehave where
+ * they are told to; and a planner that wants cells to have values.
+ *
+ * What steps do is logged. Any thread.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "plan/task.h"
+
+enum { WORLD_CELLS = 16, WORLD_LOG = 8192, WORLD_KINDS = 4 };
+
+enum world_act { DID_APPLY, DID_PROVE, DID_UNDO, DID_PROVE_UNDONE };
+
+/* How a cell misbehaves; all zero: not at all. Codes are enum error_code. */
+struct world_cell {
+	atomic_int value;
+	atomic_int fail_apply;		/* fails with this code and does nothing */
+	atomic_int fail_apply_done;	/* does it, and fails all the same */
+	atomic_int fail_prove;
+	atomic_int fail_undo;
+	atomic_int fail_prove_undone;
+	atomic_int not_yet;		/* so many proofs come too early; < 0: all of them */
+	atomic_int unknown;		/* holds cannot tell, so many times; < 0: ever */
+	atomic_int hang;		/* apply sleeps while this is set */
+	atomic_int deadline_ms;		/* 0: 5 s */
+};
+
+struct world {
+	struct world_cell cell[WORLD_CELLS];
+	atomic_int helper_down;		/* so many times the helper cannot be asked; < 0: ever */
+	atomic_int live_cell;		/* cell + 1 that a child writes to; 0: none */
+	atomic_int n_log;
+	struct {
+		int act, cell;
+	} log[WORLD_LOG];
+	char verdict[32];		/* for tests with processes */
+};
+
+/* A fresh one, shared with children. */
+struct world *world_new(void);
+void world_free(struct world *world);
+/* The log as text, "apply 0, prove 0, …", from entry `from`; malloc'd. */
+char *world_log(struct world *world, int from);
+int world_logged(const struct world *world, enum world_act act);
+
+/*
+ * Kinds, WORLD_KINDS of each so that a fault can name one: "set-N" (kernel), "file-N" (lasting), "final-N"
+ * (kernel, no way back), "last-N" (lasting, no way back). Args: cell, value, was.
+ */
+extern const struct step_table world_steps;
+
+struct world_wish {
+	const char *kind;	/* "set-0" */
+	int cell, value;
+};
+
+/* A request: make it so. Steps only for what is not so yet; "cell:N" and `locks` are its locks. */
+struct world_request {
+	struct world_wish wish[WORLD_KINDS];
+	size_t n;
+	const char *locks[4];
+	const char *refuse[4];		/* codes to refuse with, when locked or not */
+	int fail_plan;			/* plan fails with this code */
+	bool no_cell_lock;		/* only `locks` */
+	int more_locks;			/* so many second plans come with another lock */
+	atomic_int *plans;		/* counts calls; may be NULL */
+	atomic_int *freed;		/* counts; may be NULL */
+};
+
+struct world_request *world_request(const struct world_wish *wish, size_t n);
+extern const struct operation world_operation;	/* result: {"cells": [values]} */
+extern const struct operation world_urgent;
+
+/* Fills services, tables, live_children. */
+void world_config(struct world *world, struct journal *journal, struct engine_config *config);
+
+/* Dispatches until *flag is set or ms have passed; whether it was. */
+bool world_pump(struct engine *engine, atomic_int *flag, unsigned ms);
+/* Submits, waits for the stage, and fills *outcome. Fails the test when it takes over ten seconds. */
+struct task *world_do(struct engine *engine, const struct operation *operation, void *request,
+		      const struct task_options *options, struct task_outcome *outcome);
+/* Waits until it is in a state that does not move on; fills *outcome. */
+void world_await(struct engine *engine, struct task *task, struct task_outcome *outcome);
