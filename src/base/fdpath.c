@@ -13,6 +13,7 @@ enum {
 	OPEN_TRIES = 4096,	/* openat2 says EAGAIN while anything, anywhere, is being renamed */
 	NUMBER_TEXT = 64,
 	PATH_BYTES = 4096,
+	FIRST_READ = 4096,
 };
 
 int fdpath_root(const char *directory)
@@ -92,18 +93,45 @@ ssize_t fdpath_attribute(int dir, const char *name, char *buf, size_t size)
 	return as_text(buf, size, n < 0 ? -errno : n);
 }
 
-int fdpath_read_all(int root, const char *path, size_t max, struct arena *arena, const char **ret)
+/* What is left of the file, into a buffer that grows with it: most are far smaller than max. */
+static ssize_t read_growing(int fd, size_t max, char **buf)
 {
-	CLEAN_FREE char *buf = malloc(max + 1);
+	size_t room = 0, done = 0;
+	char *more;
 	ssize_t n;
 
-	if (!buf)
-		return -ENOMEM;
-	n = fdpath_pread(root, path, buf, max + 1, 0);
+	for (;;) {
+		if (done == room) {
+			if (room > max)
+				return -EFBIG;
+			room = room ? room * 2 : FIRST_READ;
+			more = realloc(*buf, room);
+			if (!more)
+				return -ENOMEM;
+			*buf = more;
+		}
+		n = read(fd, *buf + done, room - done);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (!n)
+			return done > max ? -EFBIG : (ssize_t)done;
+		done += (size_t)n;
+	}
+}
+
+int fdpath_read_all(int root, const char *path, size_t max, struct arena *arena, const char **ret)
+{
+	CLEAN_FD int fd = fdpath_open(root, path, O_RDONLY);
+	CLEAN_FREE char *buf = NULL;
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	n = read_growing(fd, max, &buf);
 	if (n < 0)
 		return (int)n;
-	if ((size_t)n > max)
-		return -EFBIG;
 	*ret = arena_strndup(arena, buf, (size_t)n);
 	return 0;
 }

@@ -33,6 +33,20 @@ struct making {
 	struct strbuf mountinfo, swaps, route, route6, tcp, tcp6;
 };
 
+/* Is it in the text, or one of the cards, or a bridge above one of these? */
+static bool is_wanted(const struct tree_function *f, const char *text)
+{
+	const char *address = strrchr(f->path, '/') + 1;
+
+	if (f->class >> 16 == 0x03 || strstr(text, address))
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(functions) && f->class >> 8 == 0x0604; i++)
+		if (&functions[i] != f && strstr(functions[i].path, address) &&
+		    is_wanted(&functions[i], text))
+			return true;
+	return false;
+}
+
 static const char *path_of(const char *address)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(functions); i++)
@@ -260,6 +274,13 @@ static void do_file(struct making *m, char *const *w)
 	tree_file(m->tree, w[1], text);
 }
 
+/* described_make() sees that it is there. */
+static void do_has(struct making *m, char *const *w)
+{
+	(void)m;
+	path_of(w[1]);
+}
+
 static void do_link(struct making *m, char *const *w)
 {
 	tree_link(m->tree, w[1], w[2]);
@@ -276,7 +297,8 @@ static const struct {
 	void (*make)(struct making *m, char *const *w);
 } words[] = {
 	{ "dir", 1, do_dir },	    { "disk", 3, do_disk },   { "dm", 3, do_dm },
-	{ "down", 1, do_down },	    { "file", 1, do_file },   { "link", 2, do_link },
+	{ "down", 1, do_down },	    { "file", 1, do_file },   { "has", 1, do_has },
+	{ "link", 2, do_link },
 	{ "mount", 4, do_mount },   { "net", 2, do_net },     { "on", 2, do_on },
 	{ "open", 3, do_open },	    { "over", 2, do_over },   { "part", 3, do_part },
 	{ "process", 2, do_process }, { "route", 2, do_route }, { "route6", 2, do_route6 },
@@ -357,7 +379,9 @@ void described_make(struct described *host, const char *text)
 	struct error err;
 
 	tree_make(&host->tree);
-	tree_functions(&host->tree, functions);
+	for (size_t i = 0; i < ARRAY_SIZE(functions); i++)
+		if (is_wanted(&functions[i], text))
+			tree_function(&host->tree, &functions[i]);
 	tree_dir(&host->tree, "sys/class/block");
 	tree_dir(&host->tree, "sys/class/net");
 	tree_dir(&host->tree, "proc/1/fd");

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Hosts with disks and networks, described in a few words a line and made as trees (tree.h). The
- * PCI functions are always the same; what hangs on them is the description's.
+ * PCI functions are these; those whose address is in the description are made, and the two cards.
  *
  *   0000:01:00.0 + .1  GPU and its audio, behind port 0000:00:01.0   0000:07:00.0  BMC's VGA
  *   0000:03:00.0, 0000:04:00.0  NVMe, behind ports 0000:00:03.0, .4  0000:00:14.0  USB
  *   0000:05:00.0, 0000:06:00.0  NICs, behind ports 0000:00:05.0, .6  0000:00:17.0  SATA
  *
  * One thing a line; fields are split by blanks:
+ *   has ADDRESS (the function is made)
  *   disk NAME ADDRESS MAJ:MIN      part NAME DISK MAJ:MIN     virt NAME MAJ:MIN
  *   on UPPER LOWER (holders and slaves)     dm NAME DM-NAME UUID
  *   mount MAJ:MIN POINT TYPE SOURCE [OPTIONS]                 swap PATH

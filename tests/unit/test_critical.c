@@ -23,7 +23,8 @@ struct test_case {
 static const struct test_case disks[] = {
 	{ "nothing on it", NVME NOBODY, "" },
 	{ "mounted partition",
-	  NVME NVME_2 NOBODY "mount 259:2 / ext4 /dev/nvme0n1p2\nmount 0:22 /run tmpfs tmpfs\n",
+	  NVME NVME_2 NOBODY "mount 259:2 / ext4 /dev/nvme0n1p2\nmount 0:22 /run tmpfs tmpfs\n"
+	  "file sys/fs/ext4/nvme0n1p2/errors_count 0\n",
 	  "0000:03:00.0 critical carries / (ext4) on /dev/nvme0n1p2\n" },
 	{ "each partition tells",
 	  NVME NOBODY "mount 259:2 / ext4 /dev/nvme0n1p2\nmount 259:1 /boot/efi vfat /dev/nvme0n1p1\n",
@@ -60,6 +61,14 @@ static const struct test_case disks[] = {
 	  NVME NOBODY "virt dm-3 253:3\ndm dm-3 vg-data LVM-y\non dm-3 nvme0n1p2\n"
 	  "drop sys/devices/pci0000:00/0000:00:03.0/0000:03:00.0/host0/block/nvme0n1/nvme0n1p2/holders\n",
 	  "0000:03:00.0 critical is part of /dev/mapper/vg-data" },
+	{ "only the lower device tells of the pair",
+	  NVME NOBODY "virt dm-3 253:3\ndm dm-3 vg-data LVM-y\non dm-3 nvme0n1p2\n"
+	  "drop sys/devices/virtual/block/dm-3/slaves\n",
+	  "0000:03:00.0 critical is part of /dev/mapper/vg-data" },
+	{ "swap by the mapper's name",
+	  NVME NOBODY "virt dm-1 253:1\ndm dm-1 cryptswap CRYPT-x\non dm-1 nvme0n1p2\n"
+	  "swap /dev/mapper/cryptswap\n",
+	  "0000:03:00.0 critical carries swap on /dev/mapper/cryptswap\n" },
 	{ "disk open in a process",
 	  NVME "process 4711 smartd\nopen 4711 3 /dev/nvme0n1\n",
 	  "0000:03:00.0 critical /dev/nvme0n1 is open in process 4711 (smartd)\n" },
@@ -127,7 +136,7 @@ static const struct test_case disks[] = {
 	  "file sys/devices/virtual/nvme-subsystem/nvme-subsys0/nvme0n1/nvme0n1p1/partition 1\n"
 	  "disk nvme0c0n1 0000:03:00.0 0:0\n"
 	  "file sys/devices/pci0000:00/0000:00:03.0/0000:03:00.0/host0/block/nvme0c0n1/hidden 1\n"
-	  "mount 259:2 / ext4 /dev/nvme0n1p1\n",
+	  "mount 259:2 / ext4 /dev/nvme0n1p1\nmount 0:50 /tank zfs tank\n",
 	  "0000:03:00.0 critical carries / (ext4) on /dev/nvme0n1p1\n" },
 	{ "loop on a disk",
 	  NVME NOBODY "virt loop0 7:0\n"
@@ -154,10 +163,10 @@ static const struct test_case disks[] = {
 	  "0000:03:00.0 unknown_carries what is mounted cannot be told\n" },
 	{ "swaps cannot be read", NVME NOBODY "drop proc/swaps\n",
 	  "0000:03:00.0 unknown_carries what is swapped to cannot be told\n" },
-	{ "no list of disks", "drop sys/class/block\n",
+	{ "no list of disks", "has 0000:00:17.0\nhas 0000:03:00.0\nhas 0000:05:00.0\n"
+	  "drop sys/class/block\n",
 	  "0000:00:17.0 unknown_carries its disks cannot be listed\n"
-	  "0000:03:00.0 unknown_carries its disks cannot be listed\n"
-	  "0000:04:00.0 unknown_carries its disks cannot be listed\n" },
+	  "0000:03:00.0 unknown_carries its disks cannot be listed\n" },
 };
 
 static const struct test_case consoles[] = {

@@ -104,7 +104,7 @@ static const struct test_case nics[] = {
 	  "0000:05:00.0 critical carries the default route (IPv4) on eth0\n"
 	  "0000:06:00.0 unknown_carries on wg0\n" },
 	{ "a network that is not ours to see (interfaces missing)",
-	  "vnet lo\n" DEFAULT("eth0"),
+	  "has 0000:05:00.0\nhas 0000:06:00.0\nvnet lo\n" DEFAULT("eth0"),
 	  "0000:05:00.0 unknown_carries on eth0, and what that runs over cannot be told\n"
 	  "0000:06:00.0 unknown_carries on eth0, and what that runs over cannot be told\n" },
 	{ "no way back to the peer", NICS "down eth1\n" SSH("192.168.7.3"),
@@ -116,7 +116,7 @@ static const struct test_case nics[] = {
 	  "0000:06:00.0 unknown_carries whether an ssh session goes over it cannot be told\n" },
 	{ "a kernel without IPv6", NICS DEFAULT("eth0") "drop proc/net/ipv6_route\ndrop proc/net/tcp6\n",
 	  "0000:05:00.0 critical carries the default route\n" },
-	{ "no list of interfaces", "drop sys/class/net\n",
+	{ "no list of interfaces", "has 0000:05:00.0\nhas 0000:06:00.0\ndrop sys/class/net\n",
 	  "0000:05:00.0 unknown_carries its interfaces cannot be listed\n"
 	  "0000:06:00.0 unknown_carries its interfaces cannot be listed\n" },
 	{ "a NIC given to vfio",

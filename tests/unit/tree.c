@@ -32,6 +32,14 @@ static void full_path(const struct tree *tree, const char *path, char buf[static
 /* Makes the directories above the last part. */
 static void make_parents(char *path)
 {
+	char *last = strrchr(path, '/');
+	bool there;
+
+	*last = '\0';
+	there = !access(path, F_OK);
+	*last = '/';
+	if (there)
+		return;
 	for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
 		if (mkdir(path, 0755) && errno != EEXIST)
@@ -44,7 +52,9 @@ void tree_make(struct tree *tree)
 {
 	struct error err = { 0 };
 
-	snprintf(tree->path, sizeof(tree->path), "/tmp/horcrux-tree-XXXXXX");
+	/* in memory where that can be: thousands of small files, gone a moment later */
+	snprintf(tree->path, sizeof(tree->path), "%s/horcrux-tree-XXXXXX",
+		 access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
 	if (!mkdtemp(tree->path))
 		fail("mkdtemp", tree->path);
 	if (host_root_open(&tree->root, tree->path, &err))
