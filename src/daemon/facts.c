@@ -26,12 +26,13 @@ enum {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t wake;
+static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
 static struct facts *newest;
 static uint64_t heard_at;  /* time_monotonic_ms() of newest; 0: never */
 static uint64_t looked_at; /* somebody looked last */
 static uint64_t tickets[TICKETS];
 static size_t n_tickets;
+static unsigned connections; /* how many there were: what was heard before the last is stale */
 static bool poked, stopping;
 
 static pthread_t asker;
@@ -163,12 +164,13 @@ static void sleep_locked(uint64_t ms)
 	until.tv_nsec += (long)(ms % 1000) * 1000000L;
 	until.tv_sec += until.tv_nsec / 1000000000L;
 	until.tv_nsec %= 1000000000L;
-	pthread_cond_timedwait(&wake, &lock, &until);
+	pthread_cond_clockwait(&wake, &lock, CLOCK_MONOTONIC, &until);
 }
 
 static void *ask(void *unused)
 {
 	struct facts *facts;
+	unsigned connection;
 	uint64_t due;
 
 	(void)unused;
@@ -180,10 +182,13 @@ static void *ask(void *unused)
 			continue;
 		}
 		poked = false;
+		connection = connections;
 		pthread_mutex_unlock(&lock);
 		facts = ask_helper();
 		pthread_mutex_lock(&lock);
 		put_locked(facts);
+		if (connection != connections)
+			heard_at = 0;
 		pthread_mutex_unlock(&lock);
 		tell_news();
 		pthread_mutex_lock(&lock);
@@ -196,22 +201,19 @@ int facts_start(struct privd *privd, const struct class_filter *filter, void (*n
 		struct error *err)
 {
 	pthread_attr_t attributes;
-	pthread_condattr_t monotonic;
 	int r;
 
 	helper = privd;
 	classes = *filter;
 	tell_news = news;
+	pthread_mutex_lock(&lock); /* it may be poked already */
 	stopping = false;
 	poked = true;
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&wake, &monotonic);
+	pthread_mutex_unlock(&lock);
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, STACK_BYTES);
 	r = pthread_create(&asker, &attributes, ask, NULL);
 	pthread_attr_destroy(&attributes);
-	pthread_condattr_destroy(&monotonic);
 	if (r)
 		return error_errno(err, ERROR_SYSTEM, r, "a thread cannot be started");
 	pthread_setname_np(asker, "facts");
@@ -272,6 +274,16 @@ void facts_refresh(uint64_t ticket)
 void facts_poke(void)
 {
 	pthread_mutex_lock(&lock);
+	poked = true;
+	pthread_cond_signal(&wake);
+	pthread_mutex_unlock(&lock);
+}
+
+void facts_connected(void)
+{
+	pthread_mutex_lock(&lock);
+	connections++;
+	heard_at = 0;
 	poked = true;
 	pthread_cond_signal(&wake);
 	pthread_mutex_unlock(&lock);

@@ -35,6 +35,8 @@ bool facts_look(void);
 void facts_refresh(uint64_t ticket);
 /* Ask at once, whether somebody looks or not: something changed. Any thread. */
 void facts_poke(void);
+/* The helper is there (again): what was heard so far is no news any more. Any thread. */
+void facts_connected(void);
 
 /* The newest, a reference of one's own; never NULL. Any thread. */
 struct facts *facts_acquire(void);

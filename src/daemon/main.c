@@ -137,7 +137,7 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
 static void on_connected(void *unused)
 {
 	(void)unused;
-	facts_poke();
+	facts_connected();
 	if (d.api.engine)
 		engine_look_again(d.api.engine);
 }

@@ -102,8 +102,10 @@ int server_listen_unix(const char *path, struct error *err)
 	if (fd < 0)
 		return error_errno(err, ERROR_SYSTEM, errno, "a socket cannot be made");
 	unlink(path);
-	if (bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0 || chmod(path, 0660) < 0 ||
-	    listen(fd, BACKLOG) < 0)
+	/* The mode of the descriptor is the file's from its first moment (unix(7) bind, less
+	 * umask). */
+	if (fchmod(fd, 0660) < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0 ||
+	    chmod(path, 0660) < 0 || listen(fd, BACKLOG) < 0)
 		return error_errno(err, ERROR_SYSTEM, errno, "cannot listen on %.120s", path);
 	return TAKE_FD(fd);
 }

@@ -182,14 +182,14 @@ int server_start(const struct server_options *options, struct server **ret, stru
 }
 
 /* Half-sent headers that come byte by byte are never idle to the library. */
-static void end_slow_connections(void)
+static void end_slow_connections(unsigned limit)
 {
 	uint64_t now = time_monotonic_ms(), since;
 
 	pthread_mutex_lock(&lock);
 	for (struct connection *c = connections; c; c = c->next) {
 		since = __atomic_load_n(&c->idle_since, __ATOMIC_RELAXED);
-		if (since && now > since + REQUEST_MS)
+		if (since && now > since + limit)
 			shutdown(c->fd, SHUT_RDWR);
 	}
 	pthread_mutex_unlock(&lock);
@@ -197,8 +197,7 @@ static void end_slow_connections(void)
 
 void server_sweep(struct server *server)
 {
-	(void)server;
-	end_slow_connections();
+	end_slow_connections(server->options.request_ms ?: REQUEST_MS);
 	pending_expire();
 }
 

@@ -15,6 +15,7 @@ struct server_options {
 	size_t n_routes;
 	void *context;	     /* for handlers */
 	bool trust_loopback; /* loopback TCP answers local administrators without a token */
+	unsigned request_ms; /* for the headers of a request; 0: a minute */
 	bool own_uid;	     /* lets in whoever runs the daemon (--dev) */
 	const char *group;   /* administrators' group, static */
 };

@@ -110,6 +110,12 @@ class Daemon:
         else:
             raise AssertionError("the daemon does not listen: " + self.log())
         self.document = self.get("/api/openapi.json", check=False).json()
+        self.wait_for(self.knows_its_cards, 5)
+
+    def knows_its_cards(self):
+        """Records of new cards are made a moment after the start."""
+        reply = self.get("/api/gpu/devices", check=False)
+        return reply.status != 200 or all(g["card"] for g in reply.json())
 
     def stop(self):
         """Ends it; returns the seconds that took. Sanitizers' findings fail here."""

@@ -13,6 +13,7 @@ FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 MOVING = [
     (re.compile(rb'"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"'), b'"2026-01-31T12:00:00.000Z"'),
     (re.compile(rb"process \d+ waits"), b"process 1 waits"),
+    (re.compile(rb'"card-[0-9a-f]{16}"'), b'"card-0000000000000000"'),
 ]
 
 

@@ -157,6 +157,13 @@ def test_it_starts_again_in_the_same_state_directory(tmp_path, tree):
         assert d.get("/api/version", unix=True).status == 200
 
 
+def test_two_in_one_state_directory(tmp_path, tree):
+    with Daemon(tmp_path, tree.root, helper=False) as d:
+        done = start(tmp_path, *[a for a in d.argv[1:] if "listen" not in a], "--listen=127.0.0.1:0")
+        assert done.returncode == 1 and "another horcruxd" in done.stderr
+        assert d.get("/api/version", unix=True).status == 200     # it did not take the socket away
+
+
 def test_memory(tmp_path, tree):
     """Idle: at most 8 MiB private and 32 MiB resident (a sanitizer's shadow is not counted: there
     the numbers say nothing)."""

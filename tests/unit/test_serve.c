@@ -116,7 +116,8 @@ static int start(void **state UNUSED)
 				    .n_routes = ARRAY_SIZE(routes),
 				    .trust_loopback = true,
 				    .own_uid = true,
-				    .group = "horcrux" };
+				    .group = "horcrux",
+				    .request_ms = 300 };
 	struct sockaddr_in at;
 	socklen_t n = sizeof(at);
 	struct error err;
@@ -264,6 +265,32 @@ static void gives_up_after_the_limit(void **state UNUSED)
 	close(fd);
 }
 
+/* Bytes that keep coming do not keep a request open for ever; one that is complete may take long.
+ */
+static void ends_requests_that_never_get_whole(void **state UNUSED)
+{
+	static const char half[] = "GET /now HTTP/1.1\r\nHost: localh";
+	int slow = client(), waiting = client(), fresh;
+	char text[1024];
+
+	assert_int_equal(send(slow, half, sizeof(half) - 1, MSG_NOSIGNAL), sizeof(half) - 1);
+	ask(waiting, "/never");
+	for (int i = 0; i < 4; i++) {
+		nanosleep(&(struct timespec){ .tv_nsec = 100 * 1000 * 1000 }, NULL);
+		send(slow, "o", 1, MSG_NOSIGNAL);
+	}
+	fresh = client();
+	server_sweep(server);
+	assert_int_equal(answer(slow, text, sizeof(text)), -1);
+	ask(fresh, "/now");
+	assert_int_equal(answer(fresh, text, sizeof(text)), 200);
+	assert_int_equal(recv(waiting, text, 1, MSG_DONTWAIT), -1);
+	assert_int_equal(errno, EAGAIN);
+	close(slow);
+	close(waiting);
+	close(fresh);
+}
+
 /* Whoever waits is told so before the end; the test's teardown stops it with more of them. */
 static void tells_who_waits_that_it_stops(void **state UNUSED)
 {
@@ -294,6 +321,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(serves_many_at_once, start, stop),
 		cmocka_unit_test_setup_teardown(outlives_clients_that_vanish, start, stop),
 		cmocka_unit_test_setup_teardown(gives_up_after_the_limit, start, stop),
+		cmocka_unit_test_setup_teardown(ends_requests_that_never_get_whole, start, stop),
 		cmocka_unit_test_setup_teardown(tells_who_waits_that_it_stops, start, stop),
 	};
 
