@@ -1,21 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Horcrux for the lab's hosts: compiled in the tree of their distribution, and put into them."""
+"""Horcrux for the lab's hosts: its Debian package, built in the tree of their distribution."""
 
-import fcntl
 import os
-import pathlib
 import shutil
 import subprocess
-import time
 
-import images
-import lab
 import trees
-from cache import HERE, LabError, artefact, cache_dir, key_of, locked, need_root, remove, say
+from cache import HERE, LabError, artefact, cache_dir, keep_newest, key_of, locked, remove, run
 
 TOP = HERE.parent.parent
-PROGRAMS = ["horcruxd", "horcrux-privd", "horcrux"]
 JOBS = str(min(2, os.cpu_count() or 1))
+
 
 def sources(*folders):
     """The files of the source tree that git knows or would know, below the named folders."""
@@ -25,76 +20,65 @@ def sources(*folders):
     return [path for path in paths if (TOP / path).is_file()]
 
 
-def sources_key(*folders):
-    return key_of(*[part for path in sources(*folders) for part in (path, TOP / path)])
+def package_sources():
+    """What the package is made from: everything but the tests, of which only the build files."""
+    return [path for path in sources() if not path.startswith("tests/") or path.endswith("meson.build")
+            or path == "meson_options.txt"]
 
 
-def have_sources():
-    """Whether there is something to install: the main program of the daemon."""
-    return (TOP / "src/daemon/main.c").exists() and (TOP / "src/cli/main.c").exists()
+def make_package(part, log, dist):
+    """Builds the Debian package as `make deb` does, in the tree of its distribution."""
+    staged, out = part / "source", part / "out"
+    for path in package_sources():
+        (staged / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(TOP / path, staged / path)
+    out.mkdir()
+    trees.in_tree(trees.tools(dist), staged, out, f"DEB_BUILD_OPTIONS=parallel={JOBS} sh /srv/scripts/deb /mnt",
+                  log, f"building the package for {dist}")
+    found = list(out.glob("horcrux_*.deb"))
+    if len(found) != 1:
+        raise LabError(f"expected one package, got {[path.name for path in found]}")
+    found[0].rename(part / f"horcrux_{dist}.deb")
+    remove(staged)
+    remove(out)
 
 
-def compile_programs(part, log, dist):
-    """Compiles in a folder that stays, so that the next time only what changed is compiled."""
+def package_key(dist):
+    return key_of(make_package, trees.tools(dist).name,
+                  *[part for path in package_sources() for part in (path, TOP / path)])
+
+
+def package(dist):
+    """The .deb of the tree as it is now, for DIST."""
+    folder = artefact(f"deb-{dist}", package_key(dist), lambda part, log: make_package(part, log, dist))
+    keep_newest(f"deb-{dist}-", 3, folder)
+    return folder / f"horcrux_{dist}.deb"
+
+
+def compile_tree(part, log, dist):
+    """Compiles in a folder that stays, so that the next time only what changed is compiled, and
+    installs into `part` as the package would. Not the flags of a package: for a quick look only."""
     name = f"ninja-{dist}-{key_of(str(TOP))}"
     work = cache_dir() / name
     with locked(name):
         work.mkdir(exist_ok=True)
+        remove(work / "dest")
         trees.in_tree(trees.tools(dist), TOP, work,
-                "test -f /mnt/build.ninja || meson setup -Dbuildtype=debugoptimized /mnt /srv; "
-                f"ninja -C /mnt -j {JOBS} " + " ".join(f"src/{p}" for p in PROGRAMS),
-                log, f"compiling for {dist}")
+                      "test -f /mnt/build.ninja || meson setup --prefix=/usr -Dtests=false /mnt /srv; "
+                      f"ninja -C /mnt -j {JOBS}; DESTDIR=/mnt/dest meson install -C /mnt --no-rebuild",
+                      log, f"compiling for {dist}")
         part.mkdir()
-        for program in PROGRAMS:
-            shutil.copy(work / "src" / program, part / program)
+        run(["tar", "-C", str(work / "dest"), "--owner=0", "--group=0", "-cf", str(part / "files.tar"), "."])
 
 
-def binaries(dist):
-    """The folder with the three programs, compiled for DIST from the tree as it is now."""
-    key = key_of(sources_key("src", "meson.build", "meson_options.txt"), trees.tools(dist).name)
-    return artefact(f"bin-{dist}", key, lambda part, log: compile_programs(part, log, dist))
+def compiled(dist):
+    """A tar of what the package would install of the tree as it is now."""
+    paths = sources("src", "meson.build", "meson_options.txt")
+    key = key_of(compile_tree, trees.tools(dist).name, *[p for path in paths for p in (path, TOP / path)])
+    folder = artefact(f"compiled-{dist}", key, lambda part, log: compile_tree(part, log, dist))
+    keep_newest(f"compiled-{dist}-", 3, folder)
+    return folder / "files.tar"
 
 
-def install(machine):
-    """Puts Horcrux into a running host."""
-    folder = binaries(machine.kind.dist)
-    for program in PROGRAMS:
-        where = "/usr/bin" if program == "horcrux" else "/usr/sbin"
-        machine.push(folder / program, f"{where}/{program}")
-
-
-def build(*names):
-    """Makes what is missing in the cache."""
-    need_root("The lab")
-    steps = {
-        "tools-trixie": lambda: trees.tools("trixie"),
-        "tools-bookworm": lambda: trees.tools("bookworm"),
-        "root-trixie": lambda: trees.root("trixie"),
-        "root-bookworm": lambda: trees.root("bookworm"),
-        "kernel-trixie": lambda: trees.kernel("trixie"),
-        "l1-trixie": lambda: images.host_image("trixie"),
-        "l1-bookworm": lambda: images.host_image("bookworm"),
-        "booted-trixie": lambda: lab.snapshot("trixie"),
-        "booted-bookworm": lambda: lab.snapshot("bookworm"),
-    }
-    for name in names:
-        if name not in steps:
-            raise LabError(f"nothing is called {name}; there are: {' '.join(steps)}")
-    for name, step in steps.items():
-        if not names or name in names:
-            say(f"{name}: {step()}")
-
-
-def prune():
-    """Removes artefacts that this tree would not use: other keys of the same name."""
-    cache = cache_dir()
-    keep = {path.name for path in (trees.tools("trixie"), trees.tools("bookworm"),
-                                   trees.root("trixie"), trees.root("bookworm"),
-                                   trees.kernel("trixie"), images.host_image("trixie"),
-                                   images.host_image("bookworm"), lab.snapshot("trixie"),
-                                   lab.snapshot("bookworm"))}
-    keep |= {"locks", "logs", "ssh"}
-    for path in sorted(cache.iterdir()):
-        if path.name not in keep and not path.name.startswith("ninja-"):
-            say(f"removing {path.name}")
-            remove(path)
+def packaging_key():
+    return key_of(*[p for path in sources("packaging", "scripts/deb") for p in (path, TOP / path)])

@@ -60,6 +60,13 @@ def key_of(*parts):
     return digest.hexdigest()[:16]
 
 
+def contained(argv):
+    """The program with a mount and process namespace of its own, which end when this process does:
+    whatever way that is, nothing stays mounted and nothing runs on."""
+    return ["setpriv", "--pdeathsig", "KILL", "--", "unshare", "--mount", "--pid", "--fork",
+            "--kill-child", "--mount-proc", "--propagation", "private", "--"] + argv
+
+
 def run(argv, log=None, what=None, **kw):
     """Runs a program; what it says goes to the file `log`, whose end is in the error."""
     kw.setdefault("stdin", subprocess.DEVNULL)
@@ -129,6 +136,15 @@ def artefact(name, key, make):
                 remove(part)
         say(f"{name}: made in {time.monotonic() - began:.1f} s")
     return path
+
+
+def keep_newest(prefix, count, used):
+    """Removes the oldest artefacts PREFIX* beyond `count`; the one in use stays, whatever its age."""
+    os.utime(used)
+    found = [path for path in cache_dir().glob(prefix + "*") if path.suffix != ".part"]
+    for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[count:]:
+        if path != used:
+            remove(path)
 
 
 def need_root(what):

@@ -15,7 +15,6 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-import build  # noqa: E402
 import lab  # noqa: E402
 from cache import LabError, need_root  # noqa: E402
 
@@ -33,9 +32,8 @@ def machine(request):
     with lab.Machine() as host:
         request.node.lab_machine = host
         try:
-            host.start(getattr(request.module, "KIND", "trixie-intel"))
-            if getattr(request.module, "HORCRUX", True):
-                build.install(host)
+            host.start(getattr(request.module, "KIND", "trixie-intel"),
+                       getattr(request.module, "HORCRUX", True))
             yield host
         finally:
             request.node.lab_machine = None

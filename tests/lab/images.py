@@ -12,7 +12,7 @@ import pathlib
 import re
 
 import trees
-from cache import HERE, LabError, artefact, cache_dir, key_of, locked, need_root, run
+from cache import (HERE, LabError, artefact, cache_dir, contained, key_of, locked, need_root, run)
 
 RECIPES = HERE / "recipes"
 # In this order; what one of them needs is put before it. crc32c is asked for by ext4 by name only.
@@ -62,20 +62,16 @@ def module_closure(folder, wanted):
     for name in wanted:
         if name in files:
             add(files[name])
-    if not any("ext4" in path for path in order):
-        builtin = (folder / "modules.builtin").read_text()
-        if "/ext4.ko" not in builtin:
-            raise LabError(f"{folder}: no ext4")
     return order
 
 
-def initramfs(modules, busybox):
-    """A gzip-less initramfs: busybox, the modules that lead to the disk, and the init script."""
-    rows = [(name, 0o40755, b"") for name in ("bin", "dev", "proc", "root", "modules")]
+def initramfs(modules, busybox, wanted, init):
+    """An uncompressed initramfs: busybox, modules in the order they are to be loaded, and its init."""
+    rows = [(name, 0o40755, b"") for name in ("bin", "dev", "proc", "sys", "root", "modules")]
     rows.append(("bin/busybox", 0o100755, busybox.read_bytes()))
-    rows.append(("init", 0o100755, (RECIPES / "initramfs-init").read_bytes()))
+    rows.append(("init", 0o100755, init.read_bytes()))
     names = []
-    for path in module_closure(modules, BOOT_MODULES):
+    for path in module_closure(modules, wanted):
         data = (modules / path).read_bytes()
         if path.endswith(".xz"):
             data, path = lzma.decompress(data), path[:-3]
@@ -85,16 +81,25 @@ def initramfs(modules, busybox):
     return cpio(rows)
 
 
-def put_kernel(tree, busybox, out, suffix):
-    """Copies the kernel of `tree` and an initramfs for it into the folder `out`."""
+def kernel_of(tree):
+    """(the kernel, its modules) of a tree that has one."""
     versions = [path.name for path in (tree / "usr/lib/modules").iterdir()]
     if len(versions) != 1:
         raise LabError(f"{tree}: expected one kernel, found {versions}")
     version = versions[0]
     modules = tree / "usr/lib/modules" / version
     kernels = [p for p in (tree / "boot" / f"vmlinuz-{version}", modules / "vmlinuz") if p.exists()]
-    (out / f"vmlinuz{suffix}").write_bytes(kernels[0].read_bytes())
-    (out / f"initrd{suffix}").write_bytes(initramfs(modules, busybox))
+    if not kernels:
+        raise LabError(f"{tree}: no kernel {version}")
+    return kernels[0], modules
+
+
+def put_kernel(tree, busybox, out, suffix):
+    """Copies the kernel of `tree` and an initramfs for it into the folder `out`."""
+    kernel, modules = kernel_of(tree)
+    (out / f"vmlinuz{suffix}").write_bytes(kernel.read_bytes())
+    (out / f"initrd{suffix}").write_bytes(
+        initramfs(modules, busybox, BOOT_MODULES, RECIPES / "initramfs-init"))
 
 
 def make_host_image(part, log, root, extra, public):
@@ -104,9 +109,8 @@ def make_host_image(part, log, root, extra, public):
     put_kernel(root, busybox, part, "")
     if extra:
         put_kernel(extra, busybox, part, "-bpo")
-    run(["unshare", "--mount", "--propagation", "private", str(RECIPES / "l1-image.sh"), str(root),
-         str(part), str(RECIPES / "l1-setup.sh"), public] + ([str(extra)] if extra else []),
-        log=log, what="making the disk of a lab host",
+    run(contained([str(RECIPES / "l1-image.sh"), str(root), str(part), str(RECIPES / "l1-setup.sh"),
+                   public] + ([str(extra)] if extra else [])), log=log, what="making the disk of a lab host",
         env=dict(os.environ, SOURCE_DATE_EPOCH="0", LC_ALL="C"))
 
 
@@ -114,7 +118,7 @@ def host_image(dist):
     root = trees.root(dist)
     extra = trees.kernel(dist) if dist == "trixie" else None
     public = pathlib.Path(f"{ssh_key()}.pub").read_text().strip()
-    key = key_of(make_host_image, put_kernel, initramfs, module_closure, cpio, BOOT_MODULES,
+    key = key_of(make_host_image, put_kernel, kernel_of, initramfs, module_closure, cpio, BOOT_MODULES,
                  RECIPES / "l1-setup.sh", RECIPES / "l1-image.sh", RECIPES / "initramfs-init",
                  root.name, extra.name if extra else "", public)
     return artefact(f"l1-{dist}", key,
@@ -129,10 +133,26 @@ def make_guests(part, log):
 
 def guests():
     """A folder of small bootable ISOs: guest, guest-off, guest-reboot and guest-deaf (guest/guest.c)."""
-    files = sorted((HERE / "guest").iterdir())
+    files = sorted(path for path in (HERE / "guest").iterdir() if path.name != "linux-init")
     key = key_of(make_guests, *[part for path in files for part in (path.name, path)],
                  trees.tools("trixie").name)
     return artefact("guests", key, make_guests)
+
+
+def make_linux_guest(part, _log):
+    part.mkdir()
+    root = trees.root("trixie")
+    kernel, modules = kernel_of(root)
+    (part / "vmlinuz").write_bytes(kernel.read_bytes())
+    (part / "initrd").write_bytes(
+        initramfs(modules, root / "bin/busybox", ["evdev", "button"], HERE / "guest" / "linux-init"))
+
+
+def linux_guest():
+    """A folder with vmlinuz and initrd: Debian's kernel, and what lists the functions it sees."""
+    key = key_of(make_linux_guest, kernel_of, initramfs, module_closure, cpio,
+                 HERE / "guest" / "linux-init", trees.root("trixie").name)
+    return artefact("linux-guest", key, make_linux_guest)
 
 
 def make_radeon_rom(part, _log):

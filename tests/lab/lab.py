@@ -16,6 +16,7 @@ import atexit
 import collections
 import contextlib
 import fcntl
+import http.client
 import json
 import os
 import pathlib
@@ -23,13 +24,13 @@ import shlex
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 
+import build
 import images
 import trees
-from cache import HERE, LabError, artefact, key_of, remove, say
+from cache import HERE, LabError, artefact, cache_dir, keep_newest, key_of, say
 from qmp import Qmp
 
 Kind = collections.namedtuple("Kind", "dist iommu kernel")
@@ -48,6 +49,7 @@ PREFIX = "hx-lab-"
 SPARE_PORTS = ["rp4", "rp5", "rp6", "rp7", "rp8"]
 
 Result = collections.namedtuple("Result", "rc out err")
+Answer = collections.namedtuple("Answer", "status headers body")
 
 
 def qemu_program(name):
@@ -119,12 +121,15 @@ udevadm settle --timeout=120
 systemctl is-system-running --wait >/dev/null || true
 virsh -q domcapabilities --virttype qemu --machine q35 >/dev/null
 virsh -q list >/dev/null
-# QEMU does not save the emulated Radeon at all: it comes back as after power-on. So its driver lets
-# go of it before, and takes it up again after (AFTER_RESTORE), its config space put back as it was.
+"""
+# QEMU does not save the emulated Radeon at all: it comes back as after power-on. So its driver lets go
+# of it before, and takes it up again after, its config space put back as it was.
+BEFORE_SAVE = """set -eu
 cd /sys/bus/pci/devices/0000:01:00.0
 [ "$(cat vendor device)" = "$(printf '0x1002\\n0x5159')" ]
 echo 0000:01:00.0 >driver/unbind
 cat config >/root/radeon-config
+udevadm settle --timeout=60
 sync
 """
 AFTER_RESTORE = """set -eu
@@ -134,45 +139,101 @@ echo 0000:01:00.0 >/sys/bus/pci/drivers/radeon/bind
 """
 
 
-def make_snapshot(part, image, kind):
-    """Boots once, fills the caches a host in use has filled, and saves memory and disk."""
+def save(machine, part, backing):
+    """Saves a running host into the folder `part`: memory, and the disk over `backing` (name, format)."""
+    machine.ssh(BEFORE_SAVE, timeout=120)
+    machine.close_ssh()
+    machine.qmp("stop")
+    machine.qmp("migrate-set-capabilities",
+                {"capabilities": [{"capability": "mapped-ram", "state": True}]})
+    machine.qmp("migrate", {"uri": f"file:{part}/memory"})
+    while True:
+        status = machine.qmp("query-migrate")
+        if status.get("status") == "completed":
+            break
+        if status.get("status") in ("failed", "cancelled"):
+            raise LabError(f"the host could not be saved: {status}")
+        time.sleep(0.1)
+    machine.qmp("quit")
+    machine.process.wait(20)
+    disk = part / "disk.qcow2"
+    shutil.move(machine.folder / "disk.qcow2", disk)
+    # its backing file is named from where the snapshot will lie
+    subprocess.run(qemu_program("qemu-img") + ["rebase", "-u", "-F", backing[1], "-b",
+                   f"../{backing[0]}", str(disk)], check=True, stdin=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def to_be_saved(part):
+    """A Machine for a snapshot; what it told is kept where the making failed."""
     part.mkdir()
-    machine = Machine()
-    try:
+    with Machine() as machine:
+        try:
+            yield machine
+        except BaseException:
+            kept = machine.collect(part.parent / "logs" / part.name)
+            say(f"what the host told is in {kept}")
+            raise
+
+
+def make_booted(part, image, kind):
+    """Boots once, and fills the caches that a host in use has filled."""
+    with to_be_saved(part) as machine:
         machine.boot(kind, image, image / "disk.img", "raw")
         machine.ssh(WARM_UP, timeout=300)
-        machine.close_ssh()
-        machine.qmp("stop")
-        machine.qmp("migrate-set-capabilities",
-                    {"capabilities": [{"capability": "mapped-ram", "state": True}]})
-        machine.qmp("migrate", {"uri": f"file:{part}/memory"})
-        while True:
-            status = machine.qmp("query-migrate").get("status")
-            if status == "completed":
-                break
-            if status in ("failed", "cancelled"):
-                raise LabError(f"saving the machine {status}: {machine.qmp('query-migrate')}")
-            time.sleep(0.1)
-        machine.qmp("quit")
-        machine.process.wait(20)
-        disk = part / "disk.qcow2"
-        shutil.move(machine.folder / "disk.qcow2", disk)
-        # its backing file is named from where the snapshot will lie
-        subprocess.run(qemu_program("qemu-img") + ["rebase", "-u", "-F", "raw", "-b",
-                       f"../{image.name}/disk.img", str(disk)], check=True)
-    except BaseException:
-        machine.collect(part.parent / "logs" / "snapshot-failed")
-        raise
-    finally:
-        machine.stop()
+        save(machine, part, (f"{image.name}/disk.img", "raw"))
 
 
-def snapshot(dist, kernel=""):
+def booted(dist, kernel=""):
+    """The snapshot of a stock host without Horcrux."""
     kind = Kind(dist, "intel", kernel)
     image = images.host_image(dist)
-    key = key_of(qemu_argv, make_snapshot, WARM_UP, image.name, images.radeon_rom().name, trees.tools("trixie").name,
-                 MEMORY, CPUS, SPARE_PORTS, kernel)
-    return artefact(f"booted-{dist}{kernel}", key, lambda part, log: make_snapshot(part, image, kind))
+    key = key_of(qemu_argv, save, make_booted, WARM_UP, BEFORE_SAVE, image.name,
+                 images.radeon_rom().name, trees.tools("trixie").name, MEMORY, CPUS, SPARE_PORTS, kernel)
+    return artefact(f"booted-{dist}{kernel}", key, lambda part, log: make_booted(part, image, kind))
+
+
+def make_ready(part, kind, image, base, package):
+    with to_be_saved(part) as machine:
+        machine.restore(kind, image, base)
+        machine.push(package, "/root/horcrux.deb", mode="644")
+        machine.ssh(INSTALL, timeout=300)
+        machine.wait(ANSWERS, timeout=60, what="the installed horcruxd answers")
+        save(machine, part, (f"{base.name}/disk.qcow2", "qcow2"))
+
+
+INSTALL = "DEBIAN_FRONTEND=noninteractive dpkg -i /root/horcrux.deb"
+ANSWERS = "curl -fsS --unix-socket /run/horcrux/api.sock http://localhost/api/version"
+
+
+def ready(dist, kernel="", quick=False):
+    """The snapshot of a host in which the package of the tree as it is now was installed.
+
+    quick: one with any package of the same packaging will do, where the right one is not there: the
+    caller then puts what is compiled from the tree over it. (path, whether that is needed)
+    """
+    base = booted(dist, kernel)
+    image = images.host_image(dist)
+    kind = Kind(dist, "intel", kernel)
+    recipe = (make_ready, save, BEFORE_SAVE, INSTALL, base.name)
+    name = f"ready-{dist}{kernel}"
+
+    def make(part, _log):
+        make_ready(part, kind, image, base, build.package(dist))
+
+    key = key_of(*recipe, build.package_key(dist))
+    if quick and not (cache_dir() / f"{name}-{key}").exists():
+        return artefact(f"quick-{dist}{kernel}", key_of(*recipe, build.packaging_key()), make), True
+    path = artefact(name, key, make)
+    keep_newest(f"{name}-", 3, path)
+    return path, False
+
+
+UPDATE = """set -eu
+systemctl stop horcruxd.service horcrux-privd.service
+tar -C / --no-overwrite-dir -xf -
+systemctl start horcruxd.service
+"""
 
 
 def sweep():
@@ -195,6 +256,7 @@ class Machine:
         fcntl.flock(self.lock, fcntl.LOCK_EX)
         self.process = self.master = self.port = self._qmp = None
         self.servers = {}
+        self.ports = {}
         self.kind = None
         Machine.live.append(self)
 
@@ -206,16 +268,26 @@ class Machine:
 
     # -- life -------------------------------------------------------------------------------
 
-    def start(self, kind="trixie-intel"):
-        """A host of the named kind, with a working ssh; the fastest way there is."""
+    def start(self, kind="trixie-intel", horcrux=True):
+        """A host of the named kind, with a working ssh, with Horcrux installed or without."""
         want = KINDS[kind]
-        began = time.monotonic()
         image = images.host_image(want.dist)
-        if want.iommu == "intel":
-            self.restore(want, image, snapshot(want.dist, want.kernel))
+        # one that boots does so from the disk of the Intel host, whose caches are full
+        kernel = want.kernel if want.iommu == "intel" else ""
+        if horcrux:
+            saved, stale = ready(want.dist, kernel, bool(os.environ.get("HORCRUX_LAB_QUICK")))
         else:
-            # boots from the disk of the Intel host, whose caches are full
-            self.boot(want, image, snapshot(want.dist) / "disk.qcow2", "qcow2")
+            saved, stale = booted(want.dist, kernel), False
+        files = build.compiled(want.dist).read_bytes() if stale else None
+        began = time.monotonic()
+        if want.iommu == "intel":
+            self.restore(want, image, saved)
+        else:
+            self.boot(want, image, saved / "disk.qcow2", "qcow2")
+        if files:
+            self.ssh(UPDATE, timeout=60, stdin=files)
+        if horcrux:
+            self.wait(ANSWERS, timeout=120, what="horcruxd answers")
         say(f"{kind}: up in {time.monotonic() - began:.1f} s")
         return self
 
@@ -305,6 +377,7 @@ class Machine:
             time.sleep(0.02)
 
     def close_ssh(self):
+        self.ports = {}
         if self.master:
             self.master.kill()
             self.master.wait(10)
@@ -360,6 +433,25 @@ class Machine:
             if done.returncode == 0:
                 return port
         raise LabError(f"ssh forwards no port: {done.stderr.decode(errors='replace')}")
+
+    def api(self, method, path, body=None, headers=None, timeout=120):
+        """One call of Horcrux's API on the host's port 8006, as root there. Answer(status, headers, body);
+        the body is parsed where it is JSON. `body` is sent as JSON unless it is bytes."""
+        if "8006" not in self.ports:
+            self.ports["8006"] = self.forward(8006)
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        sent = {"Host": "localhost:8006", **({"Content-Type": "application/json"} if data else {}),
+                **(headers or {})}
+        link = http.client.HTTPConnection("127.0.0.1", self.ports["8006"], timeout=timeout)
+        try:
+            link.request(method, path, data, sent)
+            reply = link.getresponse()
+            raw, kind = reply.read(), reply.headers.get_content_type()
+        except (OSError, http.client.HTTPException) as err:
+            raise LabError(f"{method} {path} got no answer: {err!r}") from err
+        finally:
+            link.close()
+        return Answer(reply.status, reply.headers, json.loads(raw) if raw and kind.endswith("json") else raw)
 
     def wait(self, command, timeout=60, what=None):
         """Polls a shell command until it succeeds; its output."""

@@ -8,7 +8,7 @@ the lab's hosts run. The key of a tree is its recipe; what the archive holds on 
 import os
 import subprocess
 
-from cache import HERE, LabError, artefact, key_of, need_root, run
+from cache import HERE, LabError, artefact, contained, key_of, need_root, run
 
 RECIPES = HERE / "recipes"
 # Documentation and translations are half of the files of a small tree and no test reads them.
@@ -60,7 +60,7 @@ def bootstrap(part, log, suites, include, pref):
         argv.append(f"--setup-hook=install -D -m 644 '{pref}' \"$1/etc/apt/preferences.d/lab\"")
     # The package under test is to be installed whole, so the excludes do not stay.
     argv.append("--customize-hook=rm -f \"$1/etc/dpkg/dpkg.cfg.d/99mmdebstrap\"")
-    run(argv + [suites[0], str(part)] + sources, log=log, what="mmdebstrap " + suites[0])
+    run(contained(argv + [suites[0], str(part)] + sources), log=log, what="mmdebstrap " + suites[0])
 
 
 def tools(dist):
@@ -97,10 +97,10 @@ def fetch_kernel(part, log, dist):
     keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
     suite = f"{dist}-backports"
     part.mkdir()
-    run(["mmdebstrap", "--mode=root", "--variant=custom", "--format=directory", "--skip=cleanup",
+    run(contained(["mmdebstrap", "--mode=root", "--variant=custom", "--format=directory", "--skip=cleanup",
          "--aptopt=Acquire::Languages \"none\"", "--aptopt=Acquire::Check-Valid-Until \"false\"",
          "--customize-hook=" + FETCH_KERNEL, suite, str(part / "tree"),
-         f"deb [signed-by={keyring}] {mirror()} {suite} main"],
+         f"deb [signed-by={keyring}] {mirror()} {suite} main"]),
         log=log, what="fetching a kernel of " + suite)
     found = sorted((part / "tree").glob("linux-*.deb"))
     for package in found:
@@ -121,8 +121,7 @@ def kernel(dist):
     return artefact(f"kernel-{dist}-bpo", key, lambda part, log: fetch_kernel(part, log, dist))
 
 
-# Runs in a mount namespace: build.sh TREE SOURCE WORK COMMAND. The tree stays as it is, the source
-# cannot be written, and nothing stays mounted.
+# Words: TREE SOURCE WORK COMMAND. The tree stays as it is, and the source cannot be written.
 IN_TREE = """set -eu
 mount --bind "$1" "$1"
 mount --bind "$2" "$1/srv"
@@ -139,5 +138,5 @@ exec chroot "$1" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LC_ALL=C.UT
 def in_tree(tree, source, work, command, log, what):
     """Runs a shell command in a tools tree: the source is /srv, read only, and /mnt is `work`."""
     need_root("The lab")
-    run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private", "sh",
-         "-c", IN_TREE, "build", str(tree), str(source), str(work), command], log=log, what=what)
+    run(contained(["sh", "-c", IN_TREE, "build", str(tree), str(source), str(work), command]), log=log,
+        what=what)
