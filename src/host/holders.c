@@ -270,8 +270,8 @@ static int add_nvidia_drm(struct search *search, struct error *err)
 	if (text[0] != 'Y' && text[0] != '1')
 		return 0;
 	for (LIST_EACH(struct node, node, &search->nodes))
-		if (!strncmp(node->name, "dri/card", 8) && !strchr(node->name, '-') &&
-		    node->f->driver && !strcmp(node->f->driver, "nvidia"))
+		if (!strncmp(node->name, "dri/card", 8) && node->f->driver &&
+		    !strcmp(node->f->driver, "nvidia"))
 			add(search, node->f, 0, "nvidia-drm");
 	return 0;
 }

@@ -79,12 +79,12 @@ static bool parse_line(const char **text, struct range *ret)
 static void add(struct walk *walk, const struct function *f, int bar, const struct range *range)
 {
 	const char *name = arena_strndup(walk->arena, range->name, range->name_len);
-	struct boot_framebuffer *known = (struct boot_framebuffer *)walk->found->items + walk->first;
+	struct boot_framebuffer *known = walk->found->items;
 
 	/* BOOTFB is the range, its child the driver that is in it: the child is what must go */
-	for (size_t i = walk->first; i < walk->found->n; i++, known++) {
-		if (known->bar == bar && pci_address_equal(known->address, f->address)) {
-			known->name = name;
+	for (size_t i = walk->first; i < walk->found->n; i++) {
+		if (known[i].bar == bar && pci_address_equal(known[i].address, f->address)) {
+			known[i].name = name;
 			return;
 		}
 	}

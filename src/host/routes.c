@@ -138,6 +138,7 @@ void tcp_parse(const char *text, bool v6, struct arena *arena, struct list *sock
 			   "%*d: %32[0-9A-Fa-f]:%4x %32[0-9A-Fa-f]:%4x %2x %*x:%*x %*x:%*x %*x %*d "
 			   "%*d %lu", local, &socket.local_port, peer, &socket.peer_port,
 			   &socket.state, &socket.inode) != 6 ||
+		    socket.local_port > UINT16_MAX || socket.peer_port > UINT16_MAX ||
 		    !parse_words(local, words, &socket.local) ||
 		    !parse_words(peer, words, &socket.peer))
 			continue;

@@ -39,6 +39,16 @@ static const struct test_case nics[] = {
 	  NICS "vnet bond0\nlink sys/devices/pci0000:00/0000:00:06.0/0000:06:00.0/net/eth1/master "
 	  "../../../../../virtual/net/bond0\n" DEFAULT("bond0"),
 	  "0000:06:00.0 critical on bond0 through eth1\n" },
+	{ "told from below alone",
+	  NICS "vnet br0\nfile sys/devices/pci0000:00/0000:00:05.0/0000:05:00.0/net/eth0/upper_br0 x\n"
+	  DEFAULT("br0"), "0000:05:00.0 critical on br0 through eth0\n" },
+	{ "told from above alone",
+	  NICS "vnet br0\nfile sys/devices/virtual/net/br0/lower_eth0 x\n" DEFAULT("br0"),
+	  "0000:05:00.0 critical on br0 through eth0\n" },
+	{ "of two equal routes to the peer: both", NICS "route eth0 192.168.7.0/24\n"
+	  "route eth1 192.168.7.0/24\n" SSH("192.168.7.3"),
+	  "0000:05:00.0 critical an ssh session from 192.168.7.3 on eth0\n"
+	  "0000:06:00.0 critical an ssh session from 192.168.7.3 on eth1\n" },
 	{ "team", NICS "vnet team0\nover team0 eth1\n" DEFAULT("team0"),
 	  "0000:06:00.0 critical on team0 through eth1\n" },
 	{ "VLAN on bond",
@@ -181,11 +191,36 @@ static void test_tables(void **state)
 	assert_true(ip_address_is_loopback(&socket->local));
 }
 
+/* The longest prefix first, then the lowest metric; equal ones one after the other. */
+static void test_route_to(void **state)
+{
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	struct list routes = { 0 };
+	struct ip_address to = { .bytes = { 192, 168, 7, 3 } }, other = { .bytes = { 10, 0, 0, 1 } };
+	const struct route *route;
+
+	(void)state;
+	routes_parse_v4("a 00000000 0100A8C0 0003 0 0 1 00000000 0 0 0\n"
+			"b 0007A8C0 00000000 0001 0 0 200 00FFFFFF 0 0 0\n"
+			"c 0007A8C0 00000000 0001 0 0 100 00FFFFFF 0 0 0\n"
+			"d 0000A8C0 00000000 0001 0 0 1 0000FFFF 0 0 0\n"
+			"e 0007A8C0 00000000 0001 0 0 100 00FFFFFF 0 0 0\n", arena, &routes);
+	route = route_to(&routes, &to, NULL);
+	assert_string_equal(route->interface, "c");
+	route = route_to(&routes, &to, route);
+	assert_string_equal(route->interface, "e");
+	assert_null(route_to(&routes, &to, route));
+	assert_string_equal(route_to(&routes, &other, NULL)->interface, "a");
+	to.v6 = true;
+	assert_null(route_to(&routes, &to, NULL));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_nics),
 		cmocka_unit_test(test_tables),
+		cmocka_unit_test(test_route_to),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

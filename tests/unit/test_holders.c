@@ -72,6 +72,8 @@ static const struct test_case cases[] = {
 	  "0000:01:00.0 process 900 Xorg /dev/nvidiactl lightdm.service\n" },
 	{ "nvidia's nodes, cards of other drivers", NODES OTHER_DRIVER XORG "open 900 3 /dev/nvidia0\n",
 	  "" },
+	{ "nvidia's nodes are not those of a VF",
+	  NODES "link sys/devices/" GPU "/physfn ../0000:07:00.0\n" XORG "open 900 3 /dev/nvidia0\n", "" },
 	{ "vfio by group: all that is in it",
 	  NODES "process 950 qemu-system-x86\nopen 950 30 /dev/vfio/10\nopen 950 31 /dev/vfio/vfio\n"
 	  "file proc/950/cgroup 0::/machine.slice/machine-qemu\\x2d1\\x2da.scope/libvirt/emulator\n",
@@ -79,6 +81,7 @@ static const struct test_case cases[] = {
 	  "0000:01:00.1 process 950 qemu-system-x86 /dev/vfio/10 machine-qemu\\x2d1\\x2da.scope\n" },
 	{ "another group, and one whose number only begins so",
 	  NODES "process 950 qemu\nopen 950 30 /dev/vfio/1\nopen 950 31 /dev/vfio/100\n"
+	  "open 950 33 /dev/vfio/10x\n"
 	  "open 950 32 /dev/vfio/noiommu-10\n", "" },
 	{ "vfio by device",
 	  NODES "link sys/class/vfio-dev/vfio3 ../../devices/" GPU "/vfio-dev/vfio3\n"
