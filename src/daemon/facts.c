@@ -22,7 +22,7 @@ enum {
 	STALE_MS = 10 * 1000,
 	TICKETS = 512,
 	STACK_BYTES = 256 * 1024,
-	STOP_MS = 1000,
+	STOP_MS = 500,
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -229,7 +229,9 @@ bool facts_stop(void)
 	pthread_cond_signal(&wake);
 	pthread_mutex_unlock(&lock);
 	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += STOP_MS / 1000;
+	until.tv_nsec += STOP_MS * 1000000L;
+	until.tv_sec += until.tv_nsec / 1000000000L;
+	until.tv_nsec %= 1000000000L;
 	if (pthread_timedjoin_np(asker, NULL, &until))
 		return false;
 	facts_release(newest);

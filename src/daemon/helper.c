@@ -13,7 +13,7 @@
 
 #include "base/log.h"
 
-enum { AGAIN_USEC = 100 * 1000, CHILD_FD = 3, STOP_MS = 500 };
+enum { AGAIN_USEC = 100 * 1000, CHILD_FD = 3, STOP_MS = 300 };
 
 struct helper {
 	sd_event *event;

@@ -15,6 +15,7 @@ static int event = -1;
 /* Scans asked for by threads that wait, and how many of these are done. */
 static pthread_cond_t scanned = PTHREAD_COND_INITIALIZER;
 static uint64_t wanted, begun, done;
+static bool ended;
 
 int inbox_open(struct error *err)
 {
@@ -66,6 +67,14 @@ void inbox_news(void)
 	ring();
 }
 
+void inbox_look_again(void)
+{
+	pthread_mutex_lock(&lock);
+	waiting.look_again = true;
+	pthread_mutex_unlock(&lock);
+	ring();
+}
+
 void inbox_rescan(unsigned ms)
 {
 	struct timespec until;
@@ -82,10 +91,8 @@ void inbox_rescan(unsigned ms)
 	pthread_mutex_lock(&lock);
 	waiting.rescan = true;
 	mine = ++wanted;
-	pthread_mutex_unlock(&lock);
 	ring();
-	pthread_mutex_lock(&lock);
-	while (done < mine && !r)
+	while (!ended && done < mine && !r)
 		r = pthread_cond_timedwait(&scanned, &lock, &until);
 	pthread_mutex_unlock(&lock);
 }
@@ -94,6 +101,14 @@ void inbox_scanned(void)
 {
 	pthread_mutex_lock(&lock);
 	done = begun;
+	pthread_cond_broadcast(&scanned);
+	pthread_mutex_unlock(&lock);
+}
+
+void inbox_end(void)
+{
+	pthread_mutex_lock(&lock);
+	ended = true;
 	pthread_cond_broadcast(&scanned);
 	pthread_mutex_unlock(&lock);
 }

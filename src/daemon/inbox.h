@@ -22,16 +22,22 @@ void inbox_scan(uint64_t ticket);
 /* There is news of the facts. */
 void inbox_news(void);
 
+/* Something came back from the helper: the engine is to look at what is stuck. */
+void inbox_look_again(void);
+
 /* Have all read anew, and wait for that, at most ms. For threads that may wait (tasks). */
 void inbox_rescan(unsigned ms);
 /* A scan is over: those that wait for one go on. Main thread. */
 void inbox_scanned(void);
+/* The main thread takes nothing any more: nobody waits for it from now on. */
+void inbox_end(void);
 
 struct inbox {
 	uint64_t scans[INBOX_SCANS];
 	size_t n_scans;
 	bool news;
 	bool rescan;
+	bool look_again;
 };
 
 /* Takes all that is there. Main thread. */

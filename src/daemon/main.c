@@ -113,6 +113,8 @@ static int on_inbox(sd_event_source *source, int fd, uint32_t events, void *unus
 		api_scanned(inbox.scans[i], r < 0 ? &err : NULL);
 	if (inbox.news)
 		take_news();
+	if (inbox.look_again && d.api.engine)
+		engine_look_again(d.api.engine);
 	return 0;
 }
 
@@ -138,15 +140,13 @@ static void on_connected(void *unused)
 {
 	(void)unused;
 	facts_connected();
-	if (d.api.engine)
-		engine_look_again(d.api.engine);
+	inbox_look_again();
 }
 
 static void on_late(void *unused, const struct privd_reply *reply)
 {
 	(void)unused, (void)reply;
-	if (d.api.engine)
-		engine_look_again(d.api.engine);
+	inbox_look_again();
 }
 
 static void stuck_cards(const struct inventory *inv, struct arena *arena, struct list *cards)
@@ -408,6 +408,7 @@ static int start(struct error *err)
 static void stop(void)
 {
 	server_stop(d.server);
+	inbox_end();
 	if ((d.book_run && !book_stop()) || !acting_stop(d.acting, STOP_MS))
 		_exit(EXIT_SUCCESS);
 	book_release(d.shown_book);

@@ -5,6 +5,7 @@ over loopback TCP and its Unix socket, every JSON reply checked against its own 
 import http.client
 import json
 import os
+import pwd
 import re
 import select
 import shutil
@@ -259,3 +260,32 @@ def parse(raw):
         name, _, value = line.decode("latin-1").partition(":")
         headers[name] = value.strip()
     return Reply(int(lines[0].split()[1]), headers, body)
+
+
+# ---- as another user, for root ----
+
+CLIENT = """
+import http.client, sys
+unix, port, method, path = sys.argv[1:]
+import socket
+c = http.client.HTTPConnection("localhost", int(port))
+if unix:
+    c.sock = socket.socket(socket.AF_UNIX)
+    c.sock.connect(unix)
+c.request(method, path)
+r = c.getresponse()
+print(r.status)
+print(r.read().decode())
+"""
+
+
+def as_user(user, d, method="GET", path="/api/version", unix=False, groups=()):
+    """(status, body) as that user sees it; the Unix socket's file must let him connect."""
+    account = pwd.getpwnam(user)
+    done = subprocess.run(
+        ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}",
+         f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups",
+         "/usr/bin/python3", "-c", CLIENT, d.socket_path if unix else "", str(d.port), method, path],
+        cwd="/", text=True, capture_output=True, timeout=30, check=True)
+    status, _, body = done.stdout.partition("\n")
+    return int(status), body

@@ -9,7 +9,7 @@ import time
 
 import golden
 import pytest
-from daemon import Daemon, parse
+from daemon import Daemon, as_user, parse
 
 SCAN = "/api/gpu/devices/scan"
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
@@ -61,33 +61,6 @@ def test_refusals_come_before_anything_is_told(shared):
 
 
 # ---- other users ----
-
-CLIENT = """
-import http.client, sys
-unix, port, method, path = sys.argv[1:]
-import socket
-c = http.client.HTTPConnection("localhost", int(port))
-if unix:
-    c.sock = socket.socket(socket.AF_UNIX)
-    c.sock.connect(unix)
-c.request(method, path)
-r = c.getresponse()
-print(r.status)
-print(r.read().decode())
-"""
-
-
-def as_user(user, d, method="GET", path="/api/version", unix=False, groups=()):
-    """(status, body) as that user sees it; the Unix socket's file must let him connect."""
-    account = pwd.getpwnam(user)
-    done = subprocess.run(
-        ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}",
-         f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups",
-         "/usr/bin/python3", "-c", CLIENT, d.socket_path if unix else "", str(d.port), method, path],
-        cwd="/", text=True, capture_output=True, timeout=30, check=True)
-    status, _, body = done.stdout.partition("\n")
-    return int(status), body
-
 
 @needs_root
 def test_another_user_is_nobody(d):

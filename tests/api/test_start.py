@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starting and stopping: what the daemon refuses to start with, and how quickly it ends."""
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -8,7 +9,7 @@ import threading
 import time
 
 import pytest
-from daemon import Daemon, lay_programs
+from daemon import Daemon, as_user, lay_programs
 
 
 def start(tmp_path, *argv, env=None):
@@ -182,3 +183,53 @@ def test_memory(tmp_path, tree):
         assert kib["Rss"] <= 32 * 1024, kib
 
 
+
+
+ACTIVATE = """
+import os, socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1])
+s.listen()
+os.dup2(s.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def test_socket_activation_and_notification(tmp_path, tree):
+    """The API's socket from systemd, and READY=1 to it."""
+    d = Daemon(tmp_path, tree.root, helper=False)
+    d.argv = ["/usr/bin/python3", "-c", ACTIVATE, str(tmp_path / "given.sock"), *d.argv]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(str(tmp_path / "notify"))
+        notify.settimeout(10)
+        d.env["NOTIFY_SOCKET"] = str(tmp_path / "notify")
+        with d:
+            assert b"READY=1" in notify.recv(4096)
+            assert not os.path.exists(d.socket_path)
+            given = Daemon.socket_path
+            try:
+                Daemon.socket_path = property(lambda self: str(tmp_path / "given.sock"))
+                assert d.get("/api/version", unix=True).status == 200
+            finally:
+                Daemon.socket_path = given
+        assert b"STOPPING=1" in notify.recv(4096)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_as_its_own_user_without_dev(tmp_path, tree):
+    """As installed: not root, no --dev; whoever runs it is nobody special, root is let in."""
+    account = pwd.getpwnam("nobody")
+    d = Daemon(tmp_path, tree.root, "--group=daemon", helper=False)
+    os.mkdir(d.state)
+    os.chown(d.state, account.pw_uid, account.pw_gid)
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        os.chmod(folder, 0o755)
+    d.argv = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups",
+              *[a for a in d.argv if a != "--dev"]]
+    with d:
+        assert d.get("/api/gpu/devices").json()[0]["pci_address"] == "0000:01:00.0"
+        assert not os.path.exists(d.socket_path)    # that one is systemd's to make
+        assert as_user("nobody", d)[0] == 401
+        assert as_user("daemon", d)[0] == 200
