@@ -10,6 +10,7 @@
 #include "api/handlers.h"
 #include "http/request.h"
 #include "wire/problem.h"
+#include "wire/task.h"
 
 enum { PATH_BYTES = 128, METHOD_BYTES = 16 };
 
@@ -72,26 +73,78 @@ static json_t *header_schema(const char *description)
 	return json_pack("{s:s, s:{s:s}}", "description", description, "schema", "type", "string");
 }
 
-static json_t *success(const struct route *r, const char *status)
+/* A change that is a task takes dry_run, and may be answered before it is over. */
+static bool is_task(const struct route *r)
+{
+	for (const struct row *row = r->query; row && row->kind; row++)
+		if (!strcmp(row->name, "dry_run"))
+			return true;
+	return false;
+}
+
+static json_t *json_reply(const char *description, json_t *schema)
+{
+	return json_pack("{s:s, s:o}", "description", description, "content",
+			 content("application/json", schema));
+}
+
+static json_t *answer_of(const struct route *r)
 {
 	json_t *schema = r->schema ? reference(r->schema) : json_pack("{s:s}", "type", "object");
-	json_t *reply = json_pack("{s:s}", "description",
-				  !strcmp(status, "204")   ? "Done"
-				  : !strcmp(status, "201") ? "Made"
-							   : "The answer");
 
 	if (r->flags & ROUTE_MANY)
-		schema = json_pack("{s:s, s:o}", "type", "array", "items", schema);
-	if (strcmp(status, "204"))
-		json_object_set_new(reply, "content", content("application/json", schema));
+		return json_pack("{s:s, s:o}", "type", "array", "items", schema);
+	return schema;
+}
+
+static void add_success(const struct route *r, json_t *replies)
+{
+	json_t *ok;
+
+	if (r->flags & ROUTE_EMPTY)
+		json_object_set_new(replies, "204", json_pack("{s:s}", "description", "Done"));
+	if (r->flags & ROUTE_CREATES)
+		json_object_set_new(replies, "201", json_reply("Made", answer_of(r)));
+	if ((r->flags & ROUTE_EMPTY) && !is_task(r))
+		return;
+	if (r->flags & ROUTE_EMPTY)
+		ok = json_reply("The plan, if dry_run", reference("DryRun"));
+	else if (is_task(r))
+		ok = json_reply("The answer; the plan, if dry_run",
+				json_pack("{s:[o,o]}", "oneOf", answer_of(r), reference("DryRun")));
 	else
-		json_decref(schema);
+		ok = json_reply("The answer", answer_of(r));
 	if (!strcmp(r->method, "GET"))
 		json_object_set_new(
-			reply, "headers",
+			ok, "headers",
 			json_pack("{s:o}", "ETag",
 				  header_schema("For If-None-Match: changes with the body")));
-	return reply;
+	json_object_set_new(replies, "200", ok);
+}
+
+static void add_accepted(json_t *replies)
+{
+	json_t *reply = json_reply("It goes on as a task", reference("Task"));
+
+	json_object_set_new(reply, "headers",
+			    json_pack("{s:o}", "Location", header_schema("Address of the task")));
+	json_object_set_new(replies, "202", reply);
+}
+
+/* Headers that a task's request may have (change.h). */
+static void add_headers(json_t *parameters)
+{
+	static const char *const rows[][2] = {
+		{ "Prefer",
+		  "wait=N: answer after N seconds at the latest; respond-async: at once" },
+		{ "If-Plan", "digest of the plan of a dry run: 409 if it would now be another" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		json_array_append_new(parameters,
+				      json_pack("{s:s, s:s, s:b, s:s, s:{s:s}}", "name", rows[i][0],
+						"in", "header", "required", 0, "description",
+						rows[i][1], "schema", "type", "string"));
 }
 
 static json_t *problem_reply(const char *description)
@@ -102,11 +155,11 @@ static json_t *problem_reply(const char *description)
 
 static json_t *replies_of(const struct route *r)
 {
-	const char *status = r->flags & ROUTE_EMPTY	? "204"
-			     : r->flags & ROUTE_CREATES ? "201"
-							: "200";
-	json_t *replies = json_pack("{s:o}", status, success(r, status));
+	json_t *replies = json_object();
 
+	add_success(r, replies);
+	if (is_task(r))
+		add_accepted(replies);
 	if (!strcmp(r->method, "GET"))
 		json_object_set_new(replies, "304",
 				    json_pack("{s:s}", "description", "As in If-None-Match"));
@@ -122,6 +175,8 @@ static json_t *operation_of(const struct route *r)
 
 	if (r->query)
 		add_query(r->query, parameters);
+	if (is_task(r))
+		add_headers(parameters);
 	if (json_array_size(parameters))
 		json_object_set(o, "parameters", parameters);
 	json_decref(parameters);
@@ -171,6 +226,7 @@ static json_t *schemas(void)
 	for (const struct route *r = api_routes; r < api_routes + api_routes_n; r++)
 		if (r->schema && !json_object_get(out, r->schema))
 			json_object_set_new(out, r->schema, rows_schema(r->answer, false));
+	json_object_set_new(out, "DryRun", rows_schema(wire_dry_run_rows, false));
 	json_object_set_new(out, "Problem", rows_schema(wire_problem_rows, false));
 	return out;
 }

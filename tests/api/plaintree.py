@@ -40,6 +40,7 @@ class PlainTree:
                 + ["0x0000000000000000 0x0000000000000000 0x0000000000000000"] * 11),
             "current_link_speed": "8.0 GT/s PCIe", "current_link_width": "16",
             "max_link_speed": "8.0 GT/s PCIe", "max_link_width": "16",
+            "driver_override": "(null)", "power/control": "auto", "d3cold_allowed": "1",
         }
         if cls >> 8 == 0x0300:
             values["boot_vga"] = "0"
@@ -56,6 +57,8 @@ class PlainTree:
             self.link(f"sys/kernel/iommu_groups/{group}/devices/{address}",
                       f"../../../../devices/{path}")
             self.file(f"sys/kernel/iommu_groups/{group}/type", "DMA")
+            self.file(f"sys/kernel/iommu_groups/{group}/reserved_regions",
+                      "0x00000000fee00000 0x00000000feefffff msi")
 
     def bind(self, path, driver):
         link = self.root / "sys/devices" / path / "driver"
@@ -73,6 +76,7 @@ class PlainTree:
         self.file("proc/cmdline", "BOOT_IMAGE=/vmlinuz root=/dev/sda1 intel_iommu=on iommu=pt")
         self.file("proc/cpuinfo", "processor\t: 0\nvendor_id\t: GenuineIntel")
         self.file("sys/firmware/acpi/tables/DMAR", "DMAR")
+        self.file("proc/iomem", "c0000000-cfffffff : 0000:01:00.0")
 
     def cards(self, n, first_bus=1):
         """n cards of two functions (GPU and audio), each behind a root port, each in its group."""
