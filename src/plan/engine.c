@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The engine's birth, end, timer, and what is done outside of its lock (engine_lock). See task.h and
- * engine.h.
+ * The engine's birth, end, timer, and what is done outside of its lock (engine_lock). See task.h
+ * and engine.h.
  */
 #include "plan/engine.h"
 
@@ -208,7 +208,7 @@ void engine_look_again(struct engine *engine)
 	if (!engine->stopping) {
 		TAILQ_FOREACH(task, &engine->queue, queue) {
 			schedule_again(task);
-			if (task->phase == PHASE_PARKED)	/* it may be waiting for the helper */
+			if (task->phase == PHASE_PARKED) /* it may be waiting for the helper */
 				schedule_wake(task, &after);
 		}
 		schedule(engine, &after);
@@ -245,8 +245,9 @@ static void cannot_restore(struct task *task, const struct error *why) REQUIRES(
 	task->phase = PHASE_STUCK;
 	task->error = *why;
 	task->error.code = ERROR_STUCK;
-	error_hint(&task->error, "the journal was written by another version of Horcrux; run that one, or "
-				 "look at what is left and reboot");
+	error_hint(&task->error,
+		   "the journal was written by another version of Horcrux; run that one, or "
+		   "look at what is left and reboot");
 }
 
 static void take_over(struct engine *engine, const struct journal_task *found)
@@ -257,8 +258,8 @@ static void take_over(struct engine *engine, const struct journal_task *found)
 	struct run_hooks hooks;
 
 	work_hooks(task, &hooks);
-	task->run = run_restore(&engine->world, &hooks, engine->config.tables, engine->config.n_tables,
-				found, &why);
+	task->run = run_restore(&engine->world, &hooks, engine->config.tables,
+				engine->config.n_tables, found, &why);
 	task->work = WORK_RUN;
 	lock_take(&engine_lock);
 	task->active = task->run;

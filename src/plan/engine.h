@@ -7,9 +7,9 @@
  *     v                  '--look again-- STUCK <'
  *    OVER <------------------------------------'
  *
- * Threading. Fields marked engine_lock are under it, for all engines (there is one, but for tests). The
- * others belong to whoever has the task's job: the pool, then one thread. Nothing is called out of the
- * engine under the lock; what has to be done after it is collected in a struct after.
+ * Threading. Fields marked engine_lock are under it, for all engines (there is one, but for tests).
+ * The others belong to whoever has the task's job: the pool, then one thread. Nothing is called out
+ * of the engine under the lock; what has to be done after it is collected in a struct after.
  */
 #pragma once
 
@@ -44,6 +44,14 @@ struct waiter {
 	void (*callback)(void *data, struct task *task, bool reached);
 	void *data;
 	bool reached;
+};
+
+/*
+ * What a task answers with, as JSON text, each its own: a thousand are kept, and a tree of json_t
+ * is several times as large as its text (and not to be read by two threads). NULL: none.
+ */
+struct task_texts {
+	char *refusals, *plan, *result, *warnings;
 };
 
 struct task {
@@ -90,10 +98,7 @@ struct task {
 	char started_at[TIME_TEXT] GUARDED_BY(engine_lock);
 	char ended_at[TIME_TEXT] GUARDED_BY(engine_lock);
 	struct error error GUARDED_BY(engine_lock);
-	json_t *refusals GUARDED_BY(engine_lock);	/* immutable once set, as the next three */
-	json_t *plan GUARDED_BY(engine_lock);
-	json_t *result GUARDED_BY(engine_lock);
-	json_t *warnings GUARDED_BY(engine_lock);
+	struct task_texts texts GUARDED_BY(engine_lock);
 	struct waiter *waiters GUARDED_BY(engine_lock);
 	unsigned n_waiters GUARDED_BY(engine_lock);
 };
@@ -115,7 +120,7 @@ struct engine {
 	struct task_list queue GUARDED_BY(engine_lock);	/* in order of admission */
 	unsigned unfinished GUARDED_BY(engine_lock);
 	unsigned ended GUARDED_BY(engine_lock);
-	uint64_t armed GUARDED_BY(engine_lock);		/* when the timer goes off; UINT64_MAX: never */
+	uint64_t armed GUARDED_BY(engine_lock); /* when the timer goes off; UINT64_MAX: never */
 	bool stopping GUARDED_BY(engine_lock);
 	struct claim *claims GUARDED_BY(engine_lock);
 	size_t n_claims GUARDED_BY(engine_lock);	/* a power of two */
@@ -142,10 +147,13 @@ void engine_list_task(struct engine *engine, struct task *task) REQUIRES(engine_
 /* task.c */
 struct task *task_new(struct engine *engine, const char *id, const struct operation *operation,
 		      void *request, const struct task_options *options);
+void task_texts_finish(struct task_texts *texts);
 void task_move(struct task *task, enum task_state to) REQUIRES(engine_lock);
 /* Take those out whose stage is reached (or all, when the engine stops) and let them be called. */
-void task_release_waiters(struct task *task, bool stopping, struct after *after) REQUIRES(engine_lock);
-void task_expire_waiters(struct task *task, uint64_t now, struct after *after) REQUIRES(engine_lock);
+void task_release_waiters(struct task *task, bool stopping, struct after *after)
+	REQUIRES(engine_lock);
+void task_expire_waiters(struct task *task, uint64_t now, struct after *after)
+	REQUIRES(engine_lock);
 /* In a state that does not move on by itself. */
 bool task_ended(const struct task *task) REQUIRES(engine_lock);
 /* Its locks from now on: a copy of these. */

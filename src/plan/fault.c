@@ -54,7 +54,8 @@ int fault_load(const char *program, const char **ret, struct error *err)
 	*ret = text;
 	if (!text)
 		return 0;
-	if (!split(text, words) || strcmp(words[0], "kill") || (point = word_find(points, words[3])) < 0)
+	if (!split(text, words) || strcmp(words[0], "kill") ||
+	    (point = word_find(points, words[3])) < 0)
 		return error_set(err, ERROR_USAGE,
 				 "HORCRUX_FAULT must be kill:PROGRAM:STEP:before|inside|after");
 	if (strcmp(words[1], program))
@@ -77,7 +78,8 @@ void fault_enter(const struct step_kind *kind, bool undo)
 
 void fault_point(enum fault_point point, const struct step_kind *kind, bool undo)
 {
-	if (!fault.armed || fault.point != point || fault.undo != undo || strcmp(fault.kind, kind->name))
+	if (!fault.armed || fault.point != point || fault.undo != undo ||
+	    strcmp(fault.kind, kind->name))
 		return;
 	raise(SIGKILL);
 }

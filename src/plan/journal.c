@@ -4,11 +4,12 @@
  *   {"r":"boot","boot"}                                       RUN only, the first
  *   {"r":"task","task","boot","title","by","locks","steps"}    in each file that has steps of it
  *   {"r":"step","task","n","s"}                                s: word of enum step_status
- *   {"r":"end","task"}                                         VAR first: an end in either file counts
+ *   {"r":"end","task"}                                         VAR first: an end in either file
+ * counts
  *   {"r":"taken","key","value"}                                RUN only; value null: dropped
  *
- * Threading: whoever has the turn (journal_lock, `busy`) owns the struct and both files; the lock itself
- * is never held across input and output.
+ * Threading: whoever has the turn (journal_lock, `busy`) owns the struct and both files; the lock
+ * itself is never held across input and output.
  */
 #include "plan/journal.h"
 
@@ -201,8 +202,8 @@ static int compact(struct journal *j, enum place place, struct error *err)
 	if (place == RUN) {
 		json_array_append_new(first, json_pack("{s:s, s:s}", "r", "boot", "boot", j->boot));
 		json_object_foreach(j->taken, key, value)
-			json_array_append_new(first, json_pack("{s:s, s:s, s:O}", "r", "taken", "key",
-							       key, "value", value));
+			json_array_append_new(first, json_pack("{s:s, s:s, s:O}", "r", "taken",
+							       "key", key, "value", value));
 	}
 	r = logfile_rewrite(&j->file[place], first, keep_live, &c, err);
 	json_decref(first);
@@ -254,8 +255,8 @@ static int append_end(struct journal *j, json_int_t bits, const char *task, stru
 }
 
 /*
- * What either file calls ended is ended: then the other has to say so too, or it would be found once the
- * first is compacted. The rest is found.
+ * What either file calls ended is ended: then the other has to say so too, or it would be found
+ * once the first is compacted. The rest is found.
  */
 static int settle_found(struct journal *j, struct error *err)
 {
@@ -277,7 +278,8 @@ static int settle_found(struct journal *j, struct error *err)
 	return r;
 }
 
-static int open_files(struct journal *j, const char *run_dir, const char *var_dir, struct error *err)
+static int open_files(struct journal *j, const char *run_dir, const char *var_dir,
+		      struct error *err)
 {
 	struct opening var = { .journal = j, .place = VAR };
 	struct opening run = { .journal = j, .place = RUN };
@@ -350,8 +352,8 @@ static json_t *task_record(struct journal *j, const char *task, const char *by,
 	for (size_t i = 0; i < plan->locks.n; i++)
 		json_array_append_new(locks, json_string(names[i]));
 	for (LIST_EACH(struct plan_step, step, &plan->steps))
-		json_array_append_new(steps, json_pack("{s:s, s:O}", "kind", step->kind->name, "args",
-						       step->json));
+		json_array_append_new(steps, json_pack("{s:s, s:O}", "kind", step->kind->name,
+						       "args", step->json));
 	return json_pack("{s:s, s:s, s:s, s:s, s:s?, s:o, s:o}", "r", "task", "task", task, "boot",
 			 j->boot, "title", plan->title, "by", by, "locks", locks, "steps", steps);
 }
@@ -377,8 +379,8 @@ int journal_begin(struct journal *j, const char *task, const char *requested_by,
 int journal_step(struct journal *j, const char *task, size_t n, const struct plan_step *step,
 		 enum step_status status, struct error *err)
 {
-	json_t *record = json_pack("{s:s, s:s, s:I, s:s}", "r", "step", "task", task, "n", (json_int_t)n,
-				   "s", status_words[status]);
+	json_t *record = json_pack("{s:s, s:s, s:I, s:s}", "r", "step", "task", task, "n",
+				   (json_int_t)n, "s", status_words[status]);
 	json_int_t bits = 1 << (step->kind->lasting ? VAR : RUN);
 	int r;
 
@@ -415,10 +417,12 @@ static int put_taken(struct journal *j, const char *key, json_t *value, struct e
 	int r;
 
 	if (!record)
-		return error_set(err, ERROR_INTERNAL, "what was taken cannot be kept: its key is no UTF-8");
+		return error_set(err, ERROR_INTERNAL,
+				 "what was taken cannot be kept: its key is no UTF-8");
 	if (!json_object_get(j->taken, key) && json_object_size(j->taken) >= JOURNAL_TAKEN_MAX) {
 		json_decref(record);
-		return error_set(err, ERROR_TOO_MANY, "more than %d things are taken", JOURNAL_TAKEN_MAX);
+		return error_set(err, ERROR_TOO_MANY, "more than %d things are taken",
+				 JOURNAL_TAKEN_MAX);
 	}
 	r = logfile_append(&j->file[RUN], record, err);
 	if (!r && json_is_null(value))

@@ -4,11 +4,11 @@
  * finds out at its next start.
  *
  * Two append-only files of lines, each with its own checksum. RUN/journal holds what dies with the
- * boot: the records of kernel steps, and the table *taken*. VAR/journal holds the records of lasting
- * steps; each task there names the boot in which it ran. A record of a point of no return goes into
- * both. The intent of a step is on disk before the step begins, its result before the next one begins.
- * A last line that is torn was never answered for, and is cut off; a damaged line elsewhere is an error,
- * and the file stays as it is.
+ * boot: the records of kernel steps, and the table *taken*. VAR/journal holds the records of
+ * lasting steps; each task there names the boot in which it ran. A record of a point of no return
+ * goes into both. The intent of a step is on disk before the step begins, its result before the
+ * next one begins. A last line that is torn was never answered for, and is cut off; a damaged line
+ * elsewhere is an error, and the file stays as it is.
  *
  * One journal per process. Any thread; calls take turns, and each may take as long as an fsync(2).
  */
@@ -30,8 +30,8 @@ enum {
 };
 
 /*
- * Open or make both files. Directories must be there. boot is the boot's id as text: a RUN journal of
- * another boot is emptied. NULL with ERROR_STORE, which names the file.
+ * Open or make both files. Directories must be there. boot is the boot's id as text: a RUN journal
+ * of another boot is emptied. NULL with ERROR_STORE, which names the file.
  */
 struct journal *journal_open(const char *run_dir, const char *var_dir, const char *boot,
 			     struct error *err);
@@ -47,8 +47,8 @@ enum step_status {
 };
 
 /*
- * The plan is about to run: its steps and locks. A plan without steps is not written. When it returns
- * 0 the record is on disk.
+ * The plan is about to run: its steps and locks. A plan without steps is not written. When it
+ * returns 0 the record is on disk.
  */
 int journal_begin(struct journal *journal, const char *task, const char *requested_by,
 		  const struct plan *plan, struct error *err);
@@ -65,20 +65,22 @@ struct journal_task {
 	const char *requested_by;	/* NULL: not told */
 	bool rebooted;			/* its kernel steps died with an earlier boot */
 	struct list locks;		/* strings */
-	json_t *steps;			/* [{"kind", "args"}], borrowed from the journal: see below */
+	json_t *steps; /* [{"kind", "args"}], borrowed from the journal: see below */
 	enum step_status *status;	/* one per step */
 	size_t n;
 };
 
 /*
- * Those found by journal_open(), in no order; a list of struct journal_task. Valid until journal_forget_found(), which frees them: call it when recovery has taken them over.
+ * Those found by journal_open(), in no order; a list of struct journal_task. Valid until
+ * journal_forget_found(), which frees them: call it when recovery has taken them over.
  */
 const struct list *journal_found(struct journal *journal);
 void journal_forget_found(struct journal *journal);
 
 /*
- * The table taken: what a thing was before Horcrux took it. key is chosen by the layer (a PCI address);
- * the value is that layer's rows as JSON. Lives over restarts of the daemon, dies with the boot.
+ * The table taken: what a thing was before Horcrux took it. key is chosen by the layer (a PCI
+ * address); the value is that layer's rows as JSON. Lives over restarts of the daemon, dies with
+ * the boot.
  */
 int journal_taken_put(struct journal *journal, const char *key, json_t *value, struct error *err);
 /* Dropping what is not there is no error. */

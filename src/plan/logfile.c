@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * See logfile.h. A line is 16 hex digits (the first half of the SHA-256 of the rest), a blank, the
- * record, a newline. What a crash can leave is a last line cut short, or one whose length is on disk
- * and whose bytes are not; both fail the check.
+ * record, a newline. What a crash can leave is a last line cut short, or one whose length is on
+ * disk and whose bytes are not; both fail the check.
  */
 #include "plan/logfile.h"
 
@@ -101,10 +101,11 @@ static char *read_all(struct logfile *file, size_t *n, struct error *err)
 
 static int damaged(struct logfile *file, size_t line, struct error *err)
 {
-	error_set(err, ERROR_STORE, "line %zu of the journal %s is damaged, and more follow it", line,
-		  file->path);
-	return error_hint(err, "it is left as it is; what was being done then has to be looked at by "
-			       "hand, after that move the file away");
+	error_set(err, ERROR_STORE, "line %zu of the journal %s is damaged, and more follow it",
+		  line, file->path);
+	return error_hint(err,
+			  "it is left as it is; what was being done then has to be looked at by "
+			  "hand, after that move the file away");
 }
 
 /* Hands out every good record; *good is where the last one ends. */
@@ -229,7 +230,8 @@ static bool rewrite_record(void *data, json_t *record)
 {
 	struct rewrite *rw = data;
 
-	if (!rw->failed && rw->keep(rw->data, record) && format_line(&rw->text, record, rw->err) < 0)
+	if (!rw->failed && rw->keep(rw->data, record) &&
+	    format_line(&rw->text, record, rw->err) < 0)
 		rw->failed = true;
 	return true;
 }

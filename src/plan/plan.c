@@ -150,7 +150,7 @@ static struct wire_refusal *refuse(struct plan *plan, enum refusal_code code, co
 
 	if (r)
 		return r;
-	if (plan->refusals.n == PLAN_REFUSALS_MAX)	/* nobody reads more, and none is lost: it is refused */
+	if (plan->refusals.n == PLAN_REFUSALS_MAX)	/* nobody reads more; it stays refused */
 		return (struct wire_refusal *)plan->refusals.items + plan->refusals.n - 1;
 	r = list_add(plan->arena, &plan->refusals, struct wire_refusal);
 	*r = (struct wire_refusal){
@@ -194,8 +194,10 @@ static void accept_code(struct plan *plan, const char *code)
 		if (!strcmp(all[i].code, code)) {
 			if (all[i].can_accept == 1)
 				continue;
-			all[i].reason = arena_printf(plan->arena,
-				"%s (the request accepts it, but this cannot be accepted)", all[i].reason);
+			all[i].reason = arena_printf(
+				plan->arena,
+				"%s (the request accepts it, but this cannot be accepted)",
+				all[i].reason);
 		}
 		all[kept++] = all[i];
 	}

@@ -7,8 +7,9 @@
  * looks at the refusals: if any is left, the steps mean nothing.
  * It names its locks also when it refuses.
  *
- * The digest is the same for the same steps with the same args. What a request leaves open (a UUID, a
- * MAC) has to be derived from the request when it is normalised, not drawn, or If-Plan never fits.
+ * The digest is the same for the same steps with the same args. What a request leaves open (a UUID,
+ * a MAC) has to be derived from the request when it is normalised, not drawn, or If-Plan never
+ * fits.
  *
  * Owned by one thread at a time. Everything in it lives in its arena.
  */
@@ -43,7 +44,7 @@ struct plan {
 	struct list warnings;		/* strings */
 	const char *domain_xml;		/* NULL: no VM is started */
 	char digest[PLAN_DIGEST_TEXT];	/* of the steps; plan_digest() makes it */
-	struct error broken;		/* a planner's fault (args that do not pass their own rows) */
+	struct error broken; /* a planner's fault (args that do not pass their own rows) */
 };
 
 struct plan *plan_new(void);
@@ -53,23 +54,23 @@ DEFINE_CLEANUP(struct plan *, plan_free)
 void plan_title(struct plan *plan, const char *fmt, ...) PRINTF(2, 3);
 
 /*
- * Add a step. The args are copied by way of their rows, so what runs is what the journal can hold, and
- * the planner may build them on its stack.
+ * Add a step. The args are copied by way of their rows, so what runs is what the journal can hold,
+ * and the planner may build them on its stack.
  */
 void plan_step(struct plan *plan, const struct step_kind *kind, const void *args);
 
 /*
- * What must not change under the plan: "card:<id>", "group:<n>", "vm:<id>", "pool:<name>". A task waits
- * while an earlier one has one of them.
+ * What must not change under the plan: "card:<id>", "group:<n>", "vm:<id>", "pool:<name>". A task
+ * waits while an earlier one has one of them.
  */
 void plan_lock(struct plan *plan, const char *fmt, ...) PRINTF(2, 3);
 
 void plan_warn(struct plan *plan, const char *fmt, ...) PRINTF(2, 3);
 
 /*
- * Refuse. reason: one sentence; evidence: what was found and where (may be NULL); fix: what to do (may
- * be NULL). All are copied. The same code for the same subject is said once. The refusal is returned,
- * never NULL.
+ * Refuse. reason: one sentence; evidence: what was found and where (may be NULL); fix: what to do
+ * (may be NULL). All are copied. The same code for the same subject is said once. The refusal is
+ * returned, never NULL.
  */
 struct wire_refusal *plan_refuse(struct plan *plan, enum refusal_code code, const char *subject,
 				 const char *reason, const char *evidence, const char *fix);
@@ -81,8 +82,9 @@ struct wire_refusal *plan_refuse_unknown(struct plan *plan, const char *fact, co
 bool plan_refuses(const struct plan *plan, const char *code);
 
 /*
- * Take out the refusals whose code is in `accept` (strings) and that can be accepted. One that cannot
- * stays, and its reason says so. -1 with invalid_value and a pointer into /accept when a code is none.
+ * Take out the refusals whose code is in `accept` (strings) and that can be accepted. One that
+ * cannot stays, and its reason says so. -1 with invalid_value and a pointer into /accept when a
+ * code is none.
  */
 int plan_accept(struct plan *plan, const struct list *accept, struct error *err);
 
@@ -95,8 +97,8 @@ json_t *plan_emit(struct plan *plan);
 json_t *plan_emit_refusals(const struct plan *plan);
 
 /*
- * One step from the journal: kind and args by name and JSON (borrowed for the call). -1 with an error
- * when the kind is not known or the args do not pass: the journal is of another version.
+ * One step from the journal: kind and args by name and JSON (borrowed for the call). -1 with an
+ * error when the kind is not known or the args do not pass: the journal is of another version.
  */
 int plan_step_load(struct plan *plan, const struct step_table *tables, size_t n_tables,
 		   const char *kind, json_t *args, struct error *err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See pool.h. All fields of a pool are under pool_lock. Threads are detached; the last thing that one does
- * is to count itself out under the lock.
+ * See pool.h. All fields of a pool are under pool_lock. Threads are detached; the last thing that
+ * one does is to count itself out under the lock.
  */
 #include "plan/pool.h"
 
@@ -29,7 +29,7 @@ struct pool {
 	unsigned max;
 	unsigned threads GUARDED_BY(pool_lock);
 	unsigned idle GUARDED_BY(pool_lock);
-	unsigned ordinary GUARDED_BY(pool_lock);	/* threads inside jobs that are not urgent */
+	unsigned ordinary GUARDED_BY(pool_lock); /* threads inside jobs that are not urgent */
 	bool stopping GUARDED_BY(pool_lock);
 	struct queue urgent GUARDED_BY(pool_lock);
 	struct queue other GUARDED_BY(pool_lock);

@@ -51,9 +51,10 @@ static enum recover_decision stuck(struct run *run, const struct error *why)
 	else	/* the cause stays in the words */
 		error_wrap(&run->error, "%s; it began with", why->message);
 	run->error.code = why->code;
-	error_hint(&run->error, "nothing more is done to it; it is looked at again when what it waits for "
-				"comes back, and when the task is cancelled. If it never does, only a reboot "
-				"ends it");
+	error_hint(&run->error,
+		   "nothing more is done to it; it is looked at again when what it waits for "
+		   "comes back, and when the task is cancelled. If it never does, only a reboot "
+		   "ends it");
 	return RECOVER_STUCK;
 }
 
@@ -123,7 +124,8 @@ enum recover_decision recover_decide(struct run *run)
 	run->careful = true;
 	no_return = run->passed ? 1 : passed(run);
 	if (no_return == -1 || no_return == 2) {
-		error_set(&why, ERROR_STUCK, "it cannot be told whether the point of no return was passed");
+		error_set(&why, ERROR_STUCK,
+			  "it cannot be told whether the point of no return was passed");
 		return stuck(run, &why);
 	}
 	run->passed = no_return;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See run.h for the order law and the threading. Way forward, way back, and what is told of them. */
+/* See run.h for the order law and the threading. Forward, back, and what is told of both. */
 #include "plan/run.h"
 
 #include <string.h>
@@ -194,8 +194,8 @@ static int is_stuck(struct run *run, size_t n, const char *what)
 
 	error_set(&why, ERROR_STUCK, "%s", what);
 	if (run->error.code)
-		error_wrap(&run->error, "step %zu of %zu: %s; it began with", n + 1, run->plan->steps.n,
-			   what);
+		error_wrap(&run->error, "step %zu of %zu: %s; it began with", n + 1,
+			   run->plan->steps.n, what);
 	else
 		blame(run, n, &why);
 	run->error.code = ERROR_STUCK;
@@ -272,8 +272,8 @@ static int step_failed(struct run *run, const struct error *why, bool applying)
 
 static int cancelled(struct run *run)
 {
-	error_set(&run->error, ERROR_CANCELLED, "it was cancelled before step %zu of %zu", run->at + 1,
-		  run->plan->steps.n);
+	error_set(&run->error, ERROR_CANCELLED, "it was cancelled before step %zu of %zu",
+		  run->at + 1, run->plan->steps.n);
 	run->way = RUN_BACK;
 	return GO_ON;
 }
@@ -326,7 +326,8 @@ static int resume(struct run *run, int *next)
 		run->proving = true;
 		return 0;
 	}
-	*next = held == 2 ? RUN_STUCK : is_stuck(run, run->at, "it cannot be told whether it happened");
+	*next = held == 2 ? RUN_STUCK
+			  : is_stuck(run, run->at, "it cannot be told whether it happened");
 	return -1;
 }
 
@@ -417,12 +418,14 @@ static int undo_failed(struct run *run, size_t n, const struct error *why)
 	for (size_t i = 0; i < n; i++)
 		left += run->status[i] != STEP_NONE && run->status[i] != STEP_UNDONE;
 	error_set(&run->error, cause.code ? cause.code : why->code,
-		  "%.200s; then step %zu (%.80s) could not be undone: %.150s; %zu step%s before it left "
-		  "as they are", cause.message, n + 1,
-		  step_text(step->kind, step->args, run->plan->arena), why->message, left,
-		  left == 1 ? "" : "s");
-	error_hint(&run->error, "%s", why->hint[0] ? why->hint : "look at what is left, and ask again "
-		   "for what you want: the next plan starts from what is there");
+		  "%.200s; then step %zu (%.80s) could not be undone: %.150s; %zu step%s before it "
+		  "left as they are",
+		  cause.message, n + 1, step_text(step->kind, step->args, run->plan->arena),
+		  why->message, left, left == 1 ? "" : "s");
+	error_hint(&run->error, "%s",
+		   why->hint[0] ? why->hint
+				: "look at what is left, and ask again "
+				  "for what you want: the next plan starts from what is there");
 	return RUN_FAILED;
 }
 
@@ -460,8 +463,9 @@ static int undo(struct run *run, size_t n, int *next)
 	if (run->careful || run->status[n] != STEP_DONE)
 		r = to_undo(run, n);
 	if (r != 1) {
-		*next = r == 0 ? undone(run) :
-			r == 2 ? RUN_STUCK : is_stuck(run, n, "it cannot be told whether it happened");
+		*next = r == 0	 ? undone(run)
+			: r == 2 ? RUN_STUCK
+				 : is_stuck(run, n, "it cannot be told whether it happened");
 		return -1;
 	}
 	note(run, n, STEP_UNDOING, NULL);
@@ -557,8 +561,8 @@ enum run_verdict run_continue(struct run *run)
 {
 	int verdict;
 
-	if (!run->begun && journal_begin(run->world->journal, run->task, run->requested_by, run->plan,
-					 &run->error) < 0)
+	if (!run->begun && journal_begin(run->world->journal, run->task, run->requested_by,
+					 run->plan, &run->error) < 0)
 		return RUN_FAILED;
 	run->begun = true;
 	verdict = go(run);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A plan being run: forward step by step, each with intent, apply, proof and result; back in reverse
- * when one fails; and out of the unknown (recover.h) when it is not clear what happened.
+ * A plan being run: forward step by step, each with intent, apply, proof and result; back in
+ * reverse when one fails; and out of the unknown (recover.h) when it is not clear what happened.
  *
- * The order law. Forward: intent on disk, apply, proof, result on disk, next. A proven step without undo
- * is a point of no return: from there on only forward. Back: the last step first; one that cannot be
- * undone ends it, because what came before it stands below it.
+ * The order law. Forward: intent on disk, apply, proof, result on disk, next. A proven step without
+ * undo is a point of no return: from there on only forward. Back: the last step first; one that
+ * cannot be undone ends it, because what came before it stands below it.
  *
- * A run belongs to the thread that is in run_continue(), and to nobody between calls; the engine sees to
- * it that there is one at a time. `cancel` alone may be set by others.
+ * A run belongs to the thread that is in run_continue(), and to nobody between calls; the engine
+ * sees to it that there is one at a time. `cancel` alone may be set by others.
  */
 #pragma once
 
@@ -33,19 +33,19 @@ struct run_hooks {
 	void *data;
 	/* Step n (from 0) begins, or is being undone. */
 	void (*step)(void *data, size_t n, bool back, const char *text);
-	/* This thread is about to call into a kind, which should be back by `until` (monotonic ms). */
+	/* This thread is about to call into a kind; it should be back by `until` (monotonic ms). */
 	void (*enter)(void *data, uint64_t until);
 	/* It came back. True: so late that the task was given up meanwhile. */
 	bool (*leave)(void *data);
 };
 
 enum run_verdict {
-	RUN_WAIT,		/* nothing to do before `wake`: call again then, or when poked */
+	RUN_WAIT, /* nothing to do before `wake`: call again then, or when poked */
 	RUN_SUCCEEDED,
 	RUN_FAILED,
 	RUN_CANCELLED,
 	RUN_ROLLED_BACK,
-	RUN_STUCK,		/* not over: run_look_again() and run_continue() when there is news */
+	RUN_STUCK, /* not over: run_look_again() and run_continue() when there is news */
 };
 
 enum run_way { RUN_FORWARD, RUN_BACK, RUN_UNCLEAR };
@@ -70,11 +70,11 @@ struct run {
 	bool proving;			/* apply or undo is over, its proof is not there yet */
 	bool passed;			/* a point of no return is behind it */
 	bool careful;			/* what it did is not known for certain: look first */
-	bool dead_kernel;		/* an earlier boot: kernel steps are neither done nor undone */
+	bool dead_kernel; /* an earlier boot: kernel steps are neither done nor undone */
 	bool undone_any;
 	unsigned unclear;		/* how often it had to ask what happened */
 	uint64_t step_until;		/* deadline of the step, monotonic ms */
-	uint64_t helper_until;		/* when it gives up on a helper that does not answer; 0: not asked */
+	uint64_t helper_until; /* when it gives up on a helper that does not answer; 0: not asked */
 	unsigned poll_ms;
 };
 
@@ -89,8 +89,8 @@ void run_free(struct run *run);
 DEFINE_CLEANUP(struct run *, run_free)
 
 /*
- * Go on until there is a verdict. After every verdict but WAIT and STUCK the journal has forgotten the
- * task. run->error says why it did not succeed.
+ * Go on until there is a verdict. After every verdict but WAIT and STUCK the journal has forgotten
+ * the task. run->error says why it did not succeed.
  */
 enum run_verdict run_continue(struct run *run);
 /* After RUN_STUCK, and after leave() said that it was given up: find out anew what happened. */

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who gets his locks when. A task is blocked while one that holds a lock of it runs, and while one that
- * came before waits for such a lock; urgent ones are blocked by holders only, come before all others,
- * and end the wait of a holder that merely waits. All under engine_lock.
+ * Who gets his locks when. A task is blocked while one that holds a lock of it runs, and while one
+ * that came before waits for such a lock; urgent ones are blocked by holders only, come before all
+ * others, and end the wait of a holder that merely waits. All under engine_lock.
  *
- * One pass goes through the queue once: first those who hold, then the urgent, then the others; each enters
- * its locks into a table of who comes first, and who finds all of his unclaimed has them.
+ * One pass goes through the queue once: first those who hold, then the urgent, then the others;
+ * each enters its locks into a table of who comes first, and who finds all of his unclaimed has
+ * them.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -60,7 +61,8 @@ static bool is_urgent(const struct task *task)
 /* Somebody urgent waits for it: if it only waits itself, it ends. */
 static void hurry(struct task *holder, struct after *after) REQUIRES(engine_lock)
 {
-	if (!holder->holding || holder->phase != PHASE_PARKED || !holder->active || atomic_load(&holder->active->final))
+	if (!holder->holding || holder->phase != PHASE_PARKED || !holder->active ||
+	    atomic_load(&holder->active->final))
 		return;
 	atomic_store(&holder->active->cancel, true);
 	schedule_wake(holder, after);
@@ -128,7 +130,8 @@ static void wait_for(struct task *task, const struct task *other, struct after *
 {
 	bool known = task->message[0];
 
-	snprintf(task->message, sizeof(task->message), "waits for %s (%.180s)", other->id, other->title);
+	snprintf(task->message, sizeof(task->message), "waits for %s (%.180s)", other->id,
+		 other->title);
 	if (!known)	/* whoever is told that it waits asks for whom; this changes at every end */
 		after_changed(after, task);
 }

@@ -12,9 +12,9 @@
  * - One step is one write where that is possible. What apply did half is put right by undo.
  * - All functions run in a task's thread, may block up to the deadline, and may be called again
  *   after a crash: apply and undo of what is so already are no error.
- * - Errors: ERROR_STUCK (it did not come back in time) and ERROR_HELPER (nobody knows what happened)
- *   make the engine ask which writers still live before it touches anything again. Every other
- *   code means: this step failed, go back.
+ * - Errors: ERROR_STUCK (it did not come back in time) and ERROR_HELPER (nobody knows what
+ *   happened) make the engine ask which writers still live before it touches anything again.
+ *   Every other code means: this step failed, go back.
  */
 #pragma once
 
@@ -34,7 +34,7 @@ struct step_kind {
 	const char *name;
 	const struct row *args;
 	size_t args_size;
-	/* false: what it changes dies with the boot (kernel). true: it outlives it (file, store). */
+	/* What it changes outlives the boot (file, store); false: it dies with it (kernel). */
 	bool lasting;
 
 	/* Do it. 0, or -1 with an error. */
@@ -61,7 +61,7 @@ struct step_kind {
 	unsigned (*deadline_ms)(const void *args);
 	/* One line for people, in the imperative: "unbind 0000:01:00.1 from snd_hda_intel". */
 	const char *(*text)(const void *args, struct arena *arena);
-	/* The writes, in order, added with list_add(arena, writes, struct step_write). May be NULL. */
+	/* The writes, in order: list_add(arena, writes, struct step_write). May be NULL. */
 	void (*writes)(const void *args, struct arena *arena, struct list *writes);
 	/*
 	 * What a helper's child that does this writes to, in the words of the engine's
@@ -92,13 +92,13 @@ const char *step_text(const struct step_kind *kind, const void *args, struct are
 
 /*
  * Fault injection, HORCRUX_FAULT=kill:PROGRAM:STEP:before|inside|after, from the environment only.
- * STEP is a kind, or "kind/undo" for its way back. before: the intent is in the journal, nothing was
- * done. inside: apply was entered and what it asks for was sent. after: apply came back, its result is
- * not in the journal. The process then ends by SIGKILL.
+ * STEP is a kind, or "kind/undo" for its way back. before: the intent is in the journal, nothing
+ * was done. inside: apply was entered and what it asks for was sent. after: apply came back, its
+ * result is not in the journal. The process then ends by SIGKILL.
  *
- * fault_load() reads the environment once, before threads. 1 when a fault is armed for this program,
- * 0 when none is (also when it is for another program), -1 when the words are wrong. *ret is the text
- * (from the environment), for the caller to log; NULL when there is none.
+ * fault_load() reads the environment once, before threads. 1 when a fault is armed for this
+ * program, 0 when none is (also when it is for another program), -1 when the words are wrong. *ret
+ * is the text (from the environment), for the caller to log; NULL when there is none.
  */
 int fault_load(const char *program, const char **ret, struct error *err);
 
@@ -107,8 +107,8 @@ enum fault_point { FAULT_BEFORE, FAULT_INSIDE, FAULT_AFTER };
 /* Ends the process if the fault armed is this one. */
 void fault_point(enum fault_point point, const struct step_kind *kind, bool undo);
 /*
- * For the layers below a step (the helper's client, libvirt): the request was sent, its answer was not
- * yet read. Counts for the step that this thread is in; does nothing outside of one.
+ * For the layers below a step (the helper's client, libvirt): the request was sent, its answer was
+ * not yet read. Counts for the step that this thread is in; does nothing outside of one.
  */
 void fault_inside(void);
 /* The step this thread is in from now on; NULL: none. For the engine. */

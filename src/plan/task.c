@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tasks as others see them: handing in, waiting, asking, cancelling; and their states. See task.h. All
- * under engine_lock.
+ * Tasks as others see them: handing in, waiting, asking, cancelling; and their states. See task.h.
+ * All under engine_lock.
  */
 #include "plan/task.h"
 
@@ -85,6 +85,15 @@ struct task *task_ref(struct task *task)
 	return task;
 }
 
+void task_texts_finish(struct task_texts *texts)
+{
+	free(texts->refusals);
+	free(texts->plan);
+	free(texts->result);
+	free(texts->warnings);
+	*texts = (struct task_texts){ 0 };
+}
+
 /* Nobody else has it any more, so nothing of it needs the lock. */
 static void task_free(struct task *task) THREAD_SAFETY(no_thread_safety_analysis);
 static void task_free(struct task *task)
@@ -92,10 +101,7 @@ static void task_free(struct task *task)
 	if (task->request && task->operation->free)
 		task->operation->free(task->request);
 	run_free(task->run);
-	json_decref(task->refusals);
-	json_decref(task->plan);
-	json_decref(task->result);
-	json_decref(task->warnings);
+	task_texts_finish(&task->texts);
 	arena_free(task->lock_arena);
 	arena_free(task->arena);
 	free(task);
@@ -113,15 +119,16 @@ void task_set_locks(struct task *task, const struct list *a, const struct list *
 	struct plan *all = plan_new();	/* its locks are sorted, each once */
 	const struct list *lists[] = { a, b };
 	struct list locks = { 0 };
+	const char **names;
 
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
 		for (size_t n = 0; lists[i] && n < lists[i]->n; n++)
 			plan_lock(all, "%s", ((const char **)lists[i]->items)[n]);
+	names = all->locks.items;
 	arena_free(task->lock_arena);
 	task->lock_arena = arena_new();
 	for (size_t n = 0; n < all->locks.n; n++)
-		list_add_string(task->lock_arena, &locks,
-				arena_strdup(task->lock_arena, ((const char **)all->locks.items)[n]));
+		list_add_string(task->lock_arena, &locks, arena_strdup(task->lock_arena, names[n]));
 	task->locks = locks;
 	plan_free(all);
 }
@@ -236,8 +243,30 @@ int task_wait(struct task *task, enum task_stage stage, unsigned ms,
 
 /* ---- asking ---- */
 
+static char *copy(const char *text)
+{
+	char *copied = text ? strdup(text) : NULL;
+
+	if (text && !copied)
+		abort();
+	return copied;
+}
+
+static void copy_texts(const struct task_texts *from, struct task_texts *to)
+{
+	*to = (struct task_texts){ copy(from->refusals), copy(from->plan), copy(from->result),
+				   copy(from->warnings) };
+}
+
+static json_t *parse(const char *text)
+{
+	return text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+}
+
 void task_outcome(struct task *task, struct task_outcome *ret)
 {
+	struct task_texts texts;
+
 	lock_take(&engine_lock);
 	*ret = (struct task_outcome){
 		.state = task->state,
@@ -246,12 +275,14 @@ void task_outcome(struct task *task, struct task_outcome *ret)
 		.dry_run = task->options.dry_run,
 		.changed = task->changed,
 		.error = task->error,
-		.refusals = json_incref(task->refusals),
-		.plan = json_incref(task->plan),
-		.result = json_incref(task->result),
-		.warnings = json_incref(task->warnings),
 	};
+	copy_texts(&task->texts, &texts);
 	lock_give(&engine_lock);
+	ret->refusals = parse(texts.refusals);
+	ret->plan = parse(texts.plan);
+	ret->result = parse(texts.result);
+	ret->warnings = parse(texts.warnings);
+	task_texts_finish(&texts);
 }
 
 void task_outcome_finish(struct task_outcome *outcome)
@@ -291,7 +322,7 @@ struct picture {
 	struct error error;
 	struct list locks;
 	char title[TASK_TEXT], message[TASK_TEXT], started_at[TIME_TEXT], ended_at[TIME_TEXT];
-	json_t *refusals, *result;
+	struct task_texts texts;
 };
 
 static void take_picture(struct task *task, struct arena *arena, struct picture *p)
@@ -304,8 +335,7 @@ static void take_picture(struct task *task, struct arena *arena, struct picture 
 	p->wire.step = (int64_t)task->step;
 	p->wire.steps = (int64_t)task->steps;
 	p->error = task->error;
-	p->refusals = json_incref(task->refusals);
-	p->result = json_incref(task->result);
+	copy_texts(&task->texts, &p->texts);
 	memcpy(p->title, task->title, sizeof(p->title));
 	memcpy(p->message, task->message, sizeof(p->message));
 	memcpy(p->started_at, task->started_at, sizeof(p->started_at));
@@ -321,15 +351,15 @@ static const char *or_null(const char *text)
 
 static json_t *emit_picture(const struct task *task, struct picture *p)
 {
+	json_t *refusals = parse(p->texts.refusals), *result = parse(p->texts.result), *json;
 	struct wire_problem problem;
-	json_t *json;
 
 	p->wire.id = task->id;
 	p->wire.title = p->title;
 	p->wire.message = or_null(p->message);
 	p->wire.started_at = or_null(p->started_at);
 	p->wire.ended_at = or_null(p->ended_at);
-	p->wire.result = p->result;
+	p->wire.result = result;
 	p->wire.resources = p->locks;
 	p->wire.requested_by = task->options.requested_by;
 	if (p->error.code) {
@@ -337,10 +367,11 @@ static json_t *emit_picture(const struct task *task, struct picture *p)
 		p->wire.problem = &problem;
 	}
 	json = rows_emit(wire_task_rows, &p->wire);
-	if (p->error.code && p->refusals)
-		json_object_set(json_object_get(json, "problem"), "refusals", p->refusals);
-	json_decref(p->refusals);
-	json_decref(p->result);
+	if (p->error.code && refusals)
+		json_object_set(json_object_get(json, "problem"), "refusals", refusals);
+	json_decref(refusals);
+	json_decref(result);
+	task_texts_finish(&p->texts);
 	return json;
 }
 

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tasks: requests on their way through look, plan, act, prove. The engine plans each at once, queues
- * it while an earlier task has one of its locks, plans it again from a fresh look when the locks are
- * held, and runs only that second plan.
+ * Tasks: requests on their way through look, plan, act, prove. The engine plans each at once,
+ * queues it while an earlier task has one of its locks, plans it again from a fresh look when the
+ * locks are held, and runs only that second plan.
  *
  * Any thread may call everything here; nothing here blocks except engine_start() and engine_stop().
- * Planning and steps run in task threads (at most 64; one is kept for urgent operations). Whoever only
- * waits (for a lock, for a proof that is not there yet) holds no thread. The owner of the event loop
- * watches engine_fd() and calls engine_dispatch(); without that nothing that waits goes on.
+ * Planning and steps run in task threads (at most 64; one is kept for urgent operations). Whoever
+ * only waits (for a lock, for a proof that is not there yet) holds no thread. The owner of the
+ * event loop watches engine_fd() and calls engine_dispatch(); without that nothing that waits goes
+ * on.
  *
- * A task is owned by the engine and counted: task_ref/task_unref. An ended one is kept for 7 days, the
- * last 1,000. A request that never became a task (dry run, refused or wrong at the first plan) is not
- * kept: its task_outcome() is all there is.
+ * A task is owned by the engine and counted: task_ref/task_unref. An ended one is kept for 7 days,
+ * the last 1,000. A request that never became a task (dry run, refused or wrong at the first plan)
+ * is not kept: its task_outcome() is all there is.
  */
 #pragma once
 
@@ -38,14 +39,15 @@ enum {
 /* A request's way through the engine: a const table per operation. */
 struct operation {
 	const char *name;	/* "bind"; for logs */
-	bool urgent;		/* force-stop: goes before what is queued, and ends waits in its way */
+	bool urgent; /* force-stop: goes before what is queued, and ends waits in its way */
 
 	/*
-	 * Look, and call the planner. Runs in a task thread. locked: the locks of an earlier call are
-	 * held, so look freshly at everything it touches; false: cached news is good enough.
-	 * 0: plan is filled (also with refusals). -1: the request cannot be planned (not found, wrong).
+	 * Look, and call the planner. Runs in a task thread. locked: the locks of an earlier call
+	 * are held, so look freshly at everything it touches; false: cached news is good enough.
+	 * 0: plan is filled (also with refusals). -1: the request cannot be planned (not found).
 	 */
-	int (*plan)(void *request, void *services, bool locked, struct plan *plan, struct error *err);
+	int (*plan)(void *request, void *services, bool locked, struct plan *plan,
+		    struct error *err);
 	/* The resource to answer with, after success; a new reference, or NULL. May be NULL. */
 	json_t *(*result)(void *request, void *services, struct error *err);
 	void (*free)(void *request);
@@ -74,25 +76,26 @@ struct engine_config {
 	/* How long to wait for a helper that cannot be asked before the task is stuck; 0: 15 s. */
 	unsigned helper_ms;
 	/*
-	 * A task that changed something is over: make news of what these locks (strings) name, so that
-	 * result() and whoever asks next sees it. Runs in the task's thread, which may wait here. May
-	 * be NULL.
+	 * A task that changed something is over: make news of what these locks (strings) name, so
+	 * that result() and whoever asks next sees it. Runs in the task's thread, which may wait
+	 * here. May be NULL.
 	 */
 	void (*refresh)(void *services, const struct list *locks);
-	/* The task's state, step or message changed. Any thread, no lock held, must not block. May be
-	 * NULL. The reference is borrowed. */
+	/* The task's state, step or message changed. Any thread, no lock held, must not block. May
+	 * be NULL. The reference is borrowed. */
 	void (*changed)(void *services, struct task *task);
 };
 
 /*
- * Start the engine: checks the tables, and takes over what the journal found unfinished. Those tasks
- * have their locks before any request can ask for them. NULL with an error.
+ * Start the engine: checks the tables, and takes over what the journal found unfinished. Those
+ * tasks have their locks before any request can ask for them. NULL with an error.
  */
 struct engine *engine_start(const struct engine_config *config, struct error *err);
 /*
- * To be called when nobody else calls any more. Take no more requests, let each running task come to the end of its step, for at most ms; what is
- * unfinished then stays in the journal for the next start. Every waiter is called. Frees the engine
- * when every thread is back; if not, the engine is left as it is and -1 returned: end the process.
+ * To be called when nobody else calls any more. Take no more requests, let each running task come
+ * to the end of its step, for at most ms; what is unfinished then stays in the journal for the next
+ * start. Every waiter is called. Frees the engine when every thread is back; if not, the engine is
+ * left as it is and -1 returned: end the process.
  */
 int engine_stop(struct engine *engine, unsigned ms);
 
@@ -107,8 +110,8 @@ void engine_poke(struct engine *engine, const char *lock);
  */
 void engine_look_again(struct engine *engine);
 /*
- * Is something under this lock stuck? Fills *why ("task …: unbind 0000:01:00.0 …") in the arena. The
- * engine itself refuses plans that need such a lock; this is for showing it.
+ * Is something under this lock stuck? Fills *why ("task …: unbind 0000:01:00.0 …") in the arena.
+ * The engine itself refuses plans that need such a lock; this is for showing it.
  */
 bool engine_stuck(struct engine *engine, const char *lock, struct arena *arena, const char **why);
 
@@ -121,8 +124,8 @@ struct task_options {
 };
 
 /*
- * Hand over a request (owned by the task from here, also on failure: operation->free gets it). A new
- * reference; or NULL with too_many, or with conflict when the engine is stopping.
+ * Hand over a request (owned by the task from here, also on failure: operation->free gets it). A
+ * new reference; or NULL with too_many, or with conflict when the engine is stopping.
  */
 struct task *task_submit(struct engine *engine, const struct operation *operation, void *request,
 			 const struct task_options *options, struct error *err);
@@ -138,8 +141,8 @@ enum task_stage {
 
 /*
  * Call back once: when the task reaches the stage (reached true), or ms later (false), or when the
- * engine stops (false). Runs in a task thread or in engine_dispatch(), or at once in this call, with no
- * lock held; must not block. -1 when too many wait already.
+ * engine stops (false). Runs in a task thread or in engine_dispatch(), or at once in this call,
+ * with no lock held; must not block. -1 when too many wait already.
  */
 int task_wait(struct task *task, enum task_stage stage, unsigned ms,
 	      void (*callback)(void *data, struct task *task, bool reached), void *data,
@@ -154,7 +157,7 @@ struct task_outcome {
 	bool changed;		/* steps were run; false: it was so already */
 	struct error error;	/* code ERROR_NONE: none */
 	json_t *refusals;	/* array; NULL: none */
-	json_t *plan;		/* {"plan": …} of a dry run; NULL: it was none, or not planned yet */
+	json_t *plan; /* {"plan": …} of a dry run; NULL: it was none, or not planned yet */
 	json_t *result;		/* NULL: none */
 	json_t *warnings;	/* array of the plan's warnings; NULL: none */
 };
@@ -173,8 +176,8 @@ struct task *task_find(struct engine *engine, const char *id);
 /* All kept and unfinished, oldest first, as an array; state < 0: whatever their state. */
 json_t *task_list(struct engine *engine, int state);
 /*
- * Ask it to end: queued, at once; running, before its next step or within its wait; stuck, by looking
- * at it again. conflict when it is over, or past its point of no return.
+ * Ask it to end: queued, at once; running, before its next step or within its wait; stuck, by
+ * looking at it again. conflict when it is over, or past its point of no return.
  */
 int task_cancel(struct engine *engine, const char *id, struct error *err);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a task's thread does: plan for the first time, plan again with the locks held, run, and end. The
- * thread owns the task's request, plan and run meanwhile; everything others can see is set under
- * engine_lock.
+ * What a task's thread does: plan for the first time, plan again with the locks held, run, and end.
+ * The thread owns the task's request, plan and run meanwhile; everything others can see is set
+ * under engine_lock.
  */
 #include <string.h>
 
@@ -21,7 +21,8 @@ static void refuse_stuck(struct task *task, struct plan *plan)
 		if (engine_stuck(task->engine, names[i], plan->arena, &why))
 			plan_refuse(plan, REFUSE_STUCK, names[i],
 				    "an earlier change of it has not come back", why,
-				    "wait for it, or look at that task; if it never comes back, only a reboot "
+				    "wait for it, or look at that task; if it never comes back, "
+				    "only a reboot "
 				    "helps");
 }
 
@@ -71,16 +72,25 @@ static json_t *emit_strings(const struct list *list)
 struct ending {
 	enum task_state state;
 	struct error error;
-	json_t *refusals, *plan, *result, *warnings;
+	struct task_texts texts;
 };
+
+/* Takes the reference. */
+static char *text_of(json_t *json)
+{
+	char *text = json ? json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+
+	json_decref(json);
+	return text;
+}
 
 /* From a plan, before it is freed. */
 static void ending_of_plan(struct ending *end, struct plan *plan)
 {
 	if (plan->refusals.n)
-		end->refusals = plan_emit_refusals(plan);
+		end->texts.refusals = text_of(plan_emit_refusals(plan));
 	if (plan->warnings.n)
-		end->warnings = emit_strings(&plan->warnings);
+		end->texts.warnings = text_of(emit_strings(&plan->warnings));
 }
 
 static void forget_request(struct task *task)
@@ -98,10 +108,7 @@ static void move_to_end(struct task *task, struct ending *end) REQUIRES(engine_l
 	task->planned = true;
 	task->active = NULL;
 	task->error = end->error;
-	task->refusals = end->refusals;
-	task->plan = end->plan;
-	task->result = end->result;
-	task->warnings = end->warnings;
+	task->texts = end->texts;
 	task->message[0] = '\0';
 	task->ended_ms = time_monotonic_ms();
 }
@@ -162,7 +169,8 @@ static void finish_well(struct task *task, struct plan *plan, bool changed)
 	if (changed && config->refresh)
 		config->refresh(config->services, &plan->locks);
 	if (task->operation && task->operation->result)
-		end.result = task->operation->result(task->request, config->services, NULL);
+		end.texts.result = text_of(task->operation->result(task->request,
+								   config->services, NULL));
 	finish(task, &end);
 }
 
@@ -202,7 +210,7 @@ static void first_plan(struct task *task)
 	}
 	if (task->options.dry_run) {
 		ending_of_plan(&end, plan);
-		end.plan = plan_emit(plan);
+		end.texts.plan = text_of(plan_emit(plan));
 		finish(task, &end);
 		return;
 	}
@@ -226,7 +234,8 @@ static void step_begins(void *data, size_t n, bool back, const char *text)
 	lock_take(&engine_lock);
 	task->step = n + 1;
 	task->changed = true;
-	snprintf(task->message, sizeof(task->message), "%s%.230s", back ? "going back: " : "", text);
+	snprintf(task->message, sizeof(task->message), "%s%.230s", back ? "going back: " : "",
+		 text);
 	after_changed(&after, task);
 	lock_give(&engine_lock);
 	after_run(task->engine, &after);
@@ -274,7 +283,7 @@ static void queue_again(struct task *task, const struct plan *plan)
 	after_run(task->engine, &after);
 }
 
-/* Is it as the first plan said, as far as locks go? 0 yes; 1 it waits again; -1 it does not settle. */
+/* Are the locks that are held those it needs? 0 yes; 1 it waits again; -1 it does not settle. */
 static int check_locks(struct task *task, const struct plan *plan, struct error *err)
 {
 	bool within;
@@ -285,7 +294,8 @@ static int check_locks(struct task *task, const struct plan *plan, struct error 
 	if (within)
 		return 0;
 	if (++task->replans > TASK_REPLANS) {
-		error_set(err, ERROR_CONFLICT, "what it touches changes faster than it can be planned");
+		error_set(err, ERROR_CONFLICT,
+			  "what it touches changes faster than it can be planned");
 		return error_hint(err, "ask again when the machine has come to rest");
 	}
 	queue_again(task, plan);
@@ -309,7 +319,8 @@ static void begin_run(struct task *task, struct plan *plan)
 	struct run_hooks hooks;
 
 	work_hooks(task, &hooks);
-	task->run = run_new(&task->engine->world, &hooks, task->id, task->options.requested_by, plan);
+	task->run = run_new(&task->engine->world, &hooks, task->id, task->options.requested_by,
+			    plan);
 	task->work = WORK_RUN;
 	lock_take(&engine_lock);
 	task->active = task->run;
@@ -375,7 +386,8 @@ void work_give_up(struct task *task, struct after *after)
 	task->given_up = true;
 	error_set(&task->error, ERROR_STUCK, "step %zu of %zu (%.200s) did not come back in time",
 		  task->step, task->steps, task->message);
-	error_hint(&task->error, "it is looked at again when it does; if it never does, only a reboot ends it");
+	error_hint(&task->error,
+		   "it is looked at again when it does; if it never does, only a reboot ends it");
 	get_stuck(task, after);
 }
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The store on SQLite: one thread owns the connection and the watches; callers hand it requests and sleep
- * until they are answered or the deadline is over.
+ * The store on SQLite: one thread owns the connection and the watches; callers hand it requests and
+ * sleep until they are answered or the deadline is over.
  *
- * Threading: a request's fields belong to the caller while it is not queued and after it is answered, and to
- * the thread while it is RUNNING; which of these it is, is under sqlite_lock. A caller who gives up leaves
- * the request behind (ABANDONED), so it holds copies of everything, and the thread frees it.
+ * Threading: a request's fields belong to the caller while it is not queued and after it is
+ * answered, and to the thread while it is RUNNING; which of these it is, is under sqlite_lock. A
+ * caller who gives up leaves the request behind (ABANDONED), so it holds copies of everything, and
+ * the thread frees it.
  */
 #include <errno.h>
 #include <signal.h>
@@ -230,8 +231,10 @@ static void unqueue(struct sqlite_store *s, struct request *q) REQUIRES(sqlite_l
 static int too_late(struct request *q, bool begun, struct error *err)
 {
 	error_set(err, ERROR_STORE, "the store did not answer in time%s",
-		  begun && q->kind == REQUEST_TXN ? "; whether the change was made is not known" : "");
-	return error_hint(err, "its disk is slow or hangs: look at the system's log, then ask again");
+		  begun && q->kind == REQUEST_TXN ? "; whether the change was made is not known"
+						  : "");
+	return error_hint(err,
+			  "its disk is slow or hangs: look at the system's log, then ask again");
 }
 
 /* The answer's r. *left: the thread frees the request, which is not to be touched any more. */
@@ -315,7 +318,8 @@ static int sqlite_list(struct store *store, const char *prefix, struct arena *ar
 
 static void copy_txn(struct arena *arena, const struct store_txn *from, struct store_txn *to)
 {
-	struct store_compare *compares = arena_array(arena, from->n_compares + 1, struct store_compare);
+	struct store_compare *compares = arena_array(arena, from->n_compares + 1,
+						     struct store_compare);
 	struct store_change *changes = arena_array(arena, from->n_changes + 1, struct store_change);
 
 	for (size_t i = 0; i < from->n_compares; i++) {

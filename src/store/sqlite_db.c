@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See sqlite_db.h. Tables: rows (what is), history (what changed, the last STORE_HISTORY revisions), meta
- * (revision, and the revision up to which history is forgotten). Every change of the schema is an entry
- * of `migrations`; PRAGMA user_version counts them. WAL with synchronous=FULL: what was answered for is on
- * disk.
+ * See sqlite_db.h. Tables: rows (what is), history (what changed, the last STORE_HISTORY
+ * revisions), meta (revision, and the revision up to which history is forgotten). Every change of
+ * the schema is an entry of `migrations`; PRAGMA user_version counts them. WAL with
+ * synchronous=FULL: what was answered for is on disk.
  */
 #include "store/sqlite_db.h"
 
@@ -40,7 +40,8 @@ static const char *hint_for(int code)
 		return "another program holds it locked: end that, then ask again";
 	case SQLITE_CORRUPT:
 	case SQLITE_NOTADB:
-		return "it is left as it is: put a backup in its place, or move it away and begin anew";
+		return "it is left as it is: put a backup in its place, or move it away and begin "
+		       "anew";
 	case SQLITE_READONLY:
 	case SQLITE_PERM:
 	case SQLITE_CANTOPEN:
@@ -78,7 +79,8 @@ static int prepare(struct sqlite_db *db, sqlite3_stmt **ret, const char *sql, co
 
 	for (int i = 1; r == SQLITE_OK && kinds[i - 1]; i++) {
 		if (kinds[i - 1] == 's')
-			r = sqlite3_bind_text(*ret, i, va_arg(args, const char *), -1, SQLITE_TRANSIENT);
+			r = sqlite3_bind_text(*ret, i, va_arg(args, const char *), -1,
+					      SQLITE_TRANSIENT);
 		else
 			r = sqlite3_bind_int64(*ret, i, va_arg(args, int64_t));
 	}
@@ -181,8 +183,10 @@ static int check_owner(struct sqlite_db *db, int64_t *version, struct error *err
 		return not_ours(db, err);
 	if (*version <= (int64_t)ARRAY_SIZE(migrations))
 		return 0;
-	error_set(err, ERROR_STORE, "the store %s was written by a newer Horcrux (version %lld, this one "
-				    "knows %zu)", db->path, (long long)*version, ARRAY_SIZE(migrations));
+	error_set(err, ERROR_STORE,
+		  "the store %s was written by a newer Horcrux (version %lld, this one "
+		  "knows %zu)",
+		  db->path, (long long)*version, ARRAY_SIZE(migrations));
 	return error_hint(err, "install that version again; this one does not touch the file");
 }
 
@@ -230,7 +234,8 @@ static int make_file(struct sqlite_db *db, struct error *err)
 	if (fd >= 0)
 		return 0;
 	error_errno(err, ERROR_STORE, errno, "the store %s cannot be opened", db->path);
-	return error_hint(err, "%s", errno == ENOSPC ? hint_for(SQLITE_FULL) : hint_for(SQLITE_PERM));
+	return error_hint(err, "%s",
+			  errno == ENOSPC ? hint_for(SQLITE_FULL) : hint_for(SQLITE_PERM));
 }
 
 int sqlite_db_open(struct sqlite_db *db, const char *path, struct error *err)
@@ -298,7 +303,8 @@ static int get_once(struct sqlite_db *db, const char *key, struct arena *arena,
 	CLEAN_STATEMENT sqlite3_stmt *statement = NULL;
 	int r;
 
-	statement = query(db, &r, "SELECT key, value, created, modified FROM rows WHERE key = ?", "s", key);
+	statement = query(db, &r, "SELECT key, value, created, modified FROM rows WHERE key = ?",
+			  "s", key);
 	if (r == SQLITE_OK)
 		r = sqlite3_step(statement);
 	*found = r == SQLITE_ROW;
@@ -374,8 +380,9 @@ static int history_once(struct sqlite_db *db, const char *prefix, int64_t from, 
 	if (r == SQLITE_OK)
 		r = meta(db, "forgotten", forgotten);
 	if (r == SQLITE_OK)
-		statement = query(db, &r, "SELECT key, value, created, revision FROM history WHERE "
-					  "revision > ? AND key >= ? AND key < ? ORDER BY revision, n",
+		statement = query(db, &r,
+				  "SELECT key, value, created, revision FROM history WHERE "
+				  "revision > ? AND key >= ? AND key < ? ORDER BY revision, n",
 				  "iss", from, prefix, end_of(prefix, end));
 	if (r == SQLITE_OK)
 		r = read_rows(statement, arena, rows);
@@ -406,7 +413,8 @@ static int compare(struct sqlite_db *db, const struct store_txn *txn, bool *hold
 	*holds = true;
 	for (size_t i = 0; r == SQLITE_OK && *holds && i < txn->n_compares; i++) {
 		mod = 0;
-		r = number(db, &mod, "SELECT modified FROM rows WHERE key = ?", txn->compares[i].key);
+		r = number(db, &mod, "SELECT modified FROM rows WHERE key = ?",
+			   txn->compares[i].key);
 		*holds = mod == txn->compares[i].mod;
 	}
 	return r;
@@ -428,8 +436,8 @@ static int change(struct sqlite_db *db, const struct store_change *c, struct wri
 	if (!created)
 		created = w->revision;
 	if (c->value)
-		r = run(db, "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?)", "ssii", c->key, c->value,
-			created, w->revision);
+		r = run(db, "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?)", "ssii", c->key,
+			c->value, created, w->revision);
 	else
 		r = run(db, "DELETE FROM rows WHERE key = ?", "s", c->key);
 	if (r == SQLITE_OK)

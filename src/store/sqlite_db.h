@@ -11,7 +11,7 @@
 struct sqlite_db {
 	sqlite3 *db;
 	char path[256];
-	uint64_t until;		/* a database that others have locked is tried until then, monotonic ms */
+	uint64_t until; /* a database that others have locked is tried until then, monotonic ms */
 };
 
 /* Open, or make. A damaged file, or one of a newer version, is told and stays as it is. */
@@ -23,14 +23,15 @@ int sqlite_db_get(struct sqlite_db *db, const char *key, struct arena *arena, st
 		  struct error *err);
 int sqlite_db_list(struct sqlite_db *db, const char *prefix, struct arena *arena, struct list *rows,
 		   int64_t *revision, struct error *err);
-/* *changes: what it changed, in order: struct store_row with strings of txn, the list in the arena. */
+/* *changes: what it changed, in order: struct store_row with strings of txn, the list in the arena.
+ */
 int sqlite_db_txn(struct sqlite_db *db, const struct store_txn *txn, struct arena *arena,
 		  struct list *changes, int64_t *revision, struct error *err);
 
 /*
  * What was changed under prefix in revisions after `from`: struct store_row with mod
- * the revision, value NULL where it was deleted. 0; 1 when not all of it is known any more (or `from`
- * was never reached); -1. *revision: of the store now.
+ * the revision, value NULL where it was deleted. 0; 1 when not all of it is known any more (or
+ * `from` was never reached); -1. *revision: of the store now.
  */
 int sqlite_db_history(struct sqlite_db *db, const char *prefix, int64_t from, struct arena *arena,
 		      struct list *rows, int64_t *revision, struct error *err);

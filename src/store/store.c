@@ -9,10 +9,12 @@ static int check_key(const char *key, bool prefix, struct error *err)
 	size_t n = strlen(key);
 
 	if ((!n && !prefix) || n > STORE_KEY_MAX)
-		return error_set(err, ERROR_INTERNAL, "a key of the store has 1 to %d bytes", STORE_KEY_MAX);
+		return error_set(err, ERROR_INTERNAL, "a key of the store has 1 to %d bytes",
+				 STORE_KEY_MAX);
 	for (const char *c = key; *c; c++)
 		if (*c <= ' ' || *c > '~')
-			return error_set(err, ERROR_INTERNAL, "a key of the store is printable ASCII");
+			return error_set(err, ERROR_INTERNAL,
+					 "a key of the store is printable ASCII");
 	return 0;
 }
 
@@ -24,8 +26,8 @@ static int check_changes(const struct store_txn *txn, struct error *err)
 		if (check_key(c[i].key, false, err) < 0)
 			return -1;
 		if (c[i].value && strlen(c[i].value) > STORE_VALUE_MAX)
-			return error_set(err, ERROR_TOO_LARGE, "%s has more than %d bytes", c[i].key,
-					 STORE_VALUE_MAX);
+			return error_set(err, ERROR_TOO_LARGE, "%s has more than %d bytes",
+					 c[i].key, STORE_VALUE_MAX);
 		for (size_t j = 0; j < i; j++)
 			if (!strcmp(c[i].key, c[j].key))
 				return error_set(err, ERROR_INTERNAL, "%s is changed twice at once",
@@ -66,7 +68,8 @@ int store_txn(struct store *store, const struct store_txn *txn, int64_t *revisio
 	      struct error *err)
 {
 	if (txn->n_compares > STORE_TXN_MAX || txn->n_changes > STORE_TXN_MAX)
-		return error_set(err, ERROR_TOO_MANY, "a transaction has at most %d compares and changes",
+		return error_set(err, ERROR_TOO_MANY,
+				 "a transaction has at most %d compares and changes",
 				 STORE_TXN_MAX);
 	for (size_t i = 0; i < txn->n_compares; i++)
 		if (check_key(txn->compares[i].key, false, err) < 0)

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The store: what users asked for, in one key space with revisions and transactions. Keys are
- * `vms/<id>`, `cards/<node>/<card id>`, `mappings/<name>`, `nodes/<name>`, `tokens/<hash>`; values are
- * JSON as text, which the store does not look into.
+ * `vms/<id>`, `cards/<node>/<card id>`, `mappings/<name>`, `nodes/<name>`, `tokens/<hash>`; values
+ * are JSON as text, which the store does not look into.
  *
- * Every committed transaction that changes something gets the next revision of the whole store; a row
- * carries the revision that made it (create) and that changed it last (mod). A compare-and-swap on one
- * row decides a race.
+ * Every committed transaction that changes something gets the next revision of the whole store; a
+ * row carries the revision that made it (create) and that changed it last (mod). A compare-and-swap
+ * on one row decides a race.
  *
- * Engines are const vtables; tests/unit/test_store.c is the suite that each must pass. Any thread may
- * call; calls wait for the engine, at most the deadline given at open. Not for HTTP threads.
+ * Engines are const vtables; tests/unit/test_store.c is the suite that each must pass. Any thread
+ * may call; calls wait for the engine, at most the deadline given at open. Not for HTTP threads.
  *
- * Failures are ERROR_STORE with what to do in the hint. When the deadline passes with a transaction under
- * way, whether it was made is not known, and the message says so; every other failure means: not made.
+ * Failures are ERROR_STORE with what to do in the hint. When the deadline passes with a transaction
+ * under way, whether it was made is not known, and the message says so; every other failure means:
+ * not made.
  */
 #pragma once
 
@@ -57,8 +58,9 @@ struct store_txn {
 };
 
 /*
- * A change, to a watcher. Called in the engine's thread, in order of revision: must not call the store
- * and not block. lost: changes before this one can no longer be told; list again (row is then NULL).
+ * A change, to a watcher. Called in the engine's thread, in order of revision: must not call the
+ * store and not block. lost: changes before this one can no longer be told; list again (row is then
+ * NULL).
  */
 typedef void store_watcher(void *data, const struct store_row *row, int64_t revision, bool lost);
 
@@ -82,8 +84,8 @@ struct store_engine {
 	int (*txn)(struct store *store, const struct store_txn *txn, int64_t *revision,
 		   struct error *err);
 	/*
-	 * Tell every change under prefix after revision `from` (as a list said it; STORE_NOW: from now
-	 * on). Waits for as long as it takes. An id > 0, or -1.
+	 * Tell every change under prefix after revision `from` (as a list said it; STORE_NOW: from
+	 * now on). Waits for as long as it takes. An id > 0, or -1.
 	 */
 	int (*watch)(struct store *store, const char *prefix, int64_t from, store_watcher *watcher,
 		     void *data, struct error *err);

@@ -42,7 +42,8 @@ const struct row wire_plan_rows[] = {
 	{ "digest", ROW_STRING, ROW_NOT_NULL, PLAN(digest),
 	  .help = "SHA-256 of the steps; If-Plan takes it" },
 	{ "steps", ROW_OBJECTS, ROW_NOT_NULL, PLAN(steps), .rows = step_rows,
-	  .size = sizeof(struct wire_step), .help = "in order; none when it is refused or so already" },
+	  .size = sizeof(struct wire_step),
+	  .help = "in order; none when it is refused or so already" },
 	{ "refusals", ROW_OBJECTS, ROW_NOT_NULL, PLAN(refusals), .rows = wire_refusal_rows,
 	  .size = sizeof(struct wire_refusal), .help = "all that stands against it" },
 	{ "warnings", ROW_STRINGS, ROW_NOT_NULL, PLAN(warnings), .help = "what to know before" },
@@ -52,8 +53,9 @@ const struct row wire_plan_rows[] = {
 };
 
 const struct row wire_dry_run_rows[] = {
-	{ "plan", ROW_OBJECT, ROW_NOT_NULL, offsetof(struct wire_dry_run, plan), .rows = wire_plan_rows,
-	  .size = sizeof(struct wire_plan), .help = "what would be done; nothing was" },
+	{ "plan", ROW_OBJECT, ROW_NOT_NULL, offsetof(struct wire_dry_run, plan),
+	  .rows = wire_plan_rows, .size = sizeof(struct wire_plan),
+	  .help = "what would be done; nothing was" },
 	ROW_END,
 };
 
@@ -64,7 +66,8 @@ const struct row wire_task_rows[] = {
 	{ "title", ROW_STRING, ROW_NOT_NULL, TASK(title), .help = "what it is for" },
 	{ "state", ROW_WORD, ROW_NOT_NULL, TASK(state), .words = wire_task_state_words,
 	  .help = "where it stands" },
-	{ "step", ROW_INT, ROW_NOT_NULL, TASK(step), .help = "the step it is in, from 1; 0: none yet" },
+	{ "step", ROW_INT, ROW_NOT_NULL, TASK(step),
+	  .help = "the step it is in, from 1; 0: none yet" },
 	{ "steps", ROW_INT, ROW_NOT_NULL, TASK(steps), .help = "how many there are" },
 	{ "percent", ROW_INT, 0, TASK(percent), .help = "of the work, where it can be told" },
 	{ "message", ROW_STRING, 0, TASK(message), .help = "what it does or waits for now" },

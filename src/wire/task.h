@@ -54,10 +54,10 @@ enum task_state {
 	TASK_QUEUED,
 	TASK_RUNNING,
 	TASK_SUCCEEDED,
-	TASK_FAILED,		/* nothing was changed, or what is left is in the problem */
-	TASK_CANCELLED,		/* asked for; what was done is undone */
-	TASK_ROLLED_BACK,	/* failed on the way; what was done is undone */
-	TASK_STUCK,		/* something did not come back, or cannot be told: nothing is touched */
+	TASK_FAILED,	  /* nothing was changed, or what is left is in the problem */
+	TASK_CANCELLED,	  /* asked for; what was done is undone */
+	TASK_ROLLED_BACK, /* failed on the way; what was done is undone */
+	TASK_STUCK,	  /* something did not come back, or cannot be told: nothing is touched */
 	TASK_STATES
 };
 

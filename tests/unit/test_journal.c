@@ -63,9 +63,11 @@ static struct plan *plan_of(const char *const *kinds)
 	return plan;
 }
 
-static void mark(struct journal *j, const char *task, struct plan *plan, size_t n, enum step_status s)
+static void mark(struct journal *j, const char *task, struct plan *plan, size_t n,
+		 enum step_status s)
 {
-	assert_int_equal(journal_step(j, task, n, (struct plan_step *)plan->steps.items + n, s, NULL), 0);
+	assert_int_equal(
+		journal_step(j, task, n, (struct plan_step *)plan->steps.items + n, s, NULL), 0);
 }
 
 static size_t slurp(const char *path, char *buf, size_t size)
@@ -162,13 +164,15 @@ static void test_a_reboot_leaves_the_lasting_part(void **state)
 	assert_true(found->rebooted);
 	assert_int_equal(found->status[0], STEP_DONE);
 	assert_int_equal(found->status[1], STEP_NONE);
-	assert_int_equal(found->status[2], STEP_DONE);	/* a point of no return, though a kernel step */
+	assert_int_equal(found->status[2],
+			 STEP_DONE); /* a point of no return, though a kernel step */
 	all = journal_taken_all(j);
 	assert_int_equal(json_object_size(all), 0);
 	json_decref(all);
 	journal_close(j);
 
-	/* The RUN file is of the new boot now: going back to the old one finds nothing there either. */
+	/* The RUN file is of the new boot now: going back to the old one finds nothing there
+	 * either. */
 	j = open_at(&d, BOOT);
 	all = journal_taken_all(j);
 	assert_int_equal(json_object_size(all), 0);
@@ -304,7 +308,8 @@ static void test_writing_goes_on_after_a_torn_line(void **state)
 	mark(j, "task-1", plan, 3, STEP_UNDOING);
 	journal_close(j);
 	j = open_at(&d, BOOT);
-	assert_int_equal(((const struct journal_task *)journal_found(j)->items)->status[3], STEP_UNDOING);
+	assert_int_equal(((const struct journal_task *)journal_found(j)->items)->status[3],
+			 STEP_UNDOING);
 	journal_close(j);
 	plan_free(plan);
 	dirs_remove(&d);
@@ -323,7 +328,8 @@ static void test_damage_in_the_middle_is_told_and_kept(void **state)
 	length = slurp(d.run_file, bytes, sizeof(bytes));
 	for (size_t at = sizes[0]; at < sizes[n - 2] - 1; at += 11) {
 		bytes[at] ^= 1;
-		if (bytes[at] == '\n' || bytes[at] == ('\n' ^ 1)) {	/* that would make other lines */
+		if (bytes[at] == '\n' ||
+		    bytes[at] == ('\n' ^ 1)) { /* that would make other lines */
 			bytes[at] ^= 1;
 			continue;
 		}

@@ -92,8 +92,8 @@ static void test_tables_of_kinds_are_checked(void **state)
 	const struct step_kind named[] = { GOOD("Bind it") };
 	struct step_kind no_proof[] = { GOOD("a") }, half_undo[] = { GOOD("a") };
 	const struct step_table ok[] = { STEP_TABLE(sorted) };
-	const struct step_table bad[] = { STEP_TABLE(unsorted), STEP_TABLE(named), STEP_TABLE(no_proof),
-					  STEP_TABLE(half_undo) };
+	const struct step_table bad[] = { STEP_TABLE(unsorted), STEP_TABLE(named),
+					  STEP_TABLE(no_proof), STEP_TABLE(half_undo) };
 	const struct step_kind again[] = { GOOD("b") };
 	const struct step_table twice[] = { STEP_TABLE(sorted), STEP_TABLE(again) };
 	struct error err;
@@ -211,11 +211,13 @@ static struct plan *refusing(void)
 {
 	struct plan *plan = plan_new();
 
-	plan_refuse(plan, REFUSE_CONSOLE_CARD, "0000:01:00.0", "the console is on it", "vtcon1", "use ssh");
+	plan_refuse(plan, REFUSE_CONSOLE_CARD, "0000:01:00.0", "the console is on it", "vtcon1",
+		    "use ssh");
 	plan_refuse(plan, REFUSE_HELD, "0000:01:00.0", "Xorg has it open", NULL, "stop it");
 	plan_refuse(plan, REFUSE_HELD, "0000:01:00.0", "said twice", NULL, NULL);
 	plan_refuse(plan, REFUSE_HELD, "0000:01:00.1", "pipewire has it open", NULL, NULL);
-	plan_refuse_unknown(plan, "holders", "0000:01:00.0", "who has it open cannot be read", NULL, NULL);
+	plan_refuse_unknown(plan, "holders", "0000:01:00.0", "who has it open cannot be read", NULL,
+			    NULL);
 	return plan;
 }
 
@@ -230,7 +232,8 @@ static int accept(struct plan *plan, const char *const *codes, struct error *err
 
 static void test_accepting_takes_out_only_what_can_be(void **state)
 {
-	static const char *const all[] = { "console_card", "held", "unknown_holders", "held", NULL };
+	static const char *const all[] = { "console_card", "held", "unknown_holders", "held",
+					   NULL };
 	struct plan *plan = refusing();
 	const struct wire_refusal *left;
 
@@ -241,8 +244,9 @@ static void test_accepting_takes_out_only_what_can_be(void **state)
 	left = plan->refusals.items;
 	assert_int_equal(plan->refusals.n, 2);
 	assert_string_equal(left[0].code, "held");
-	assert_string_equal(left[0].reason,
-			    "Xorg has it open (the request accepts it, but this cannot be accepted)");
+	assert_string_equal(
+		left[0].reason,
+		"Xorg has it open (the request accepts it, but this cannot be accepted)");
 	assert_string_equal(left[1].subject, "0000:01:00.1");
 	plan_free(plan);
 }
@@ -281,7 +285,8 @@ static void test_a_blocked_group_is_hard_when_a_vm_starts(void **state)
 		struct plan *plan = plan_new();
 
 		plan->vm_start = start;
-		plan_refuse(plan, REFUSE_GROUP_BLOCKED, "group 7", "0000:00:1f.3 is in it", NULL, NULL);
+		plan_refuse(plan, REFUSE_GROUP_BLOCKED, "group 7", "0000:00:1f.3 is in it", NULL,
+			    NULL);
 		assert_int_equal(accept(plan, blocked, NULL), 0);
 		assert_int_equal(plan->refusals.n, start);
 		plan_free(plan);
@@ -339,10 +344,12 @@ static void test_a_refused_dry_run_shows_no_steps(void **state)
 	(void)state;
 	add(plan, "set-0", 1, 2);
 	plan_refuse(plan, REFUSE_BRIDGE, "0000:00:01.0", "it is a bridge", "class 0604", NULL);
-	assert_json(plan_emit(plan),
-		    "{\"plan\":{\"title\":\"\",\"digest\":\"\",\"steps\":[],\"refusals\":["
-		    "{\"code\":\"bridge\",\"subject\":\"0000:00:01.0\",\"reason\":\"it is a bridge\","
-		    "\"evidence\":\"class 0604\",\"fix\":null,\"can_accept\":false}],\"warnings\":[]}}");
+	assert_json(
+		plan_emit(plan),
+		"{\"plan\":{\"title\":\"\",\"digest\":\"\",\"steps\":[],\"refusals\":["
+		"{\"code\":\"bridge\",\"subject\":\"0000:00:01.0\",\"reason\":\"it is a bridge\","
+		"\"evidence\":\"class "
+		"0604\",\"fix\":null,\"can_accept\":false}],\"warnings\":[]}}");
 	plan_free(plan);
 }
 

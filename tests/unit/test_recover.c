@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Killing the daemon at every point of every step, forward and back, and starting it again: the world,
- * which outlives it in shared memory, ends wholly as it was before or wholly as it was wanted, and the
- * task says which. Each life of the daemon is a process of its own.
+ * Killing the daemon at every point of every step, forward and back, and starting it again: the
+ * world, which outlives it in shared memory, ends wholly as it was before or wholly as it was
+ * wanted, and the task says which. Each life of the daemon is a process of its own.
  */
 #include "unit.h"
 
@@ -70,7 +70,8 @@ static struct engine *child_engine(struct fixture *f, const char *boot, struct j
 }
 
 /* Asks for the cells, and is killed on the way, or not. */
-static void child_works(struct fixture *f, const char *fault, const struct world_wish *wish, size_t n)
+static void child_works(struct fixture *f, const char *fault, const struct world_wish *wish,
+			size_t n)
 {
 	struct task_outcome outcome;
 	struct journal *journal;
@@ -108,7 +109,8 @@ static void child_recovers(struct fixture *f, const char *boot)
 	if (json_array_size(all) > 1)
 		die("more than one task was found");
 	state = json_object_get(json_array_get(all, 0), "state");
-	snprintf(f->world->verdict, sizeof(f->world->verdict), "%s", json_string_value(state) ?: "");
+	snprintf(f->world->verdict, sizeof(f->world->verdict), "%s",
+		 json_string_value(state) ?: "");
 	json_decref(all);
 	if (engine_stop(engine, 5000) < 0)
 		die("the engine did not stop");
@@ -218,8 +220,8 @@ static void test_killed_on_the_way_forward(void **state)
 		for (int step = 0; step < 4; step++) {
 			for (int point = 0; point < 3; point++) {
 				dirs_make(&f);
-				snprintf(fault, sizeof(fault), "kill:horcruxd:%s:%s", plans[p][step],
-					 points[point]);
+				snprintf(fault, sizeof(fault), "kill:horcruxd:%s:%s",
+					 plans[p][step], points[point]);
 				assert_true(life(&f, fault, wish, 4));
 				kills++;
 				recover_after(&f, "boot");
@@ -252,8 +254,8 @@ static void test_killed_on_the_way_back(void **state)
 		for (int step = 0; step < 4; step++) {
 			for (int point = 0; point < 3; point++) {
 				dirs_make(&f);
-				snprintf(fault, sizeof(fault), "kill:horcruxd:%s/undo:%s", plans[p][step],
-					 points[point]);
+				snprintf(fault, sizeof(fault), "kill:horcruxd:%s/undo:%s",
+					 plans[p][step], points[point]);
 				atomic_store(&f.world->cell[3].fail_apply_done, ERROR_SYSTEM);
 				assert_true(life(&f, fault, wish, 4));
 				atomic_store(&f.world->cell[3].fail_apply_done, 0);
@@ -331,18 +333,19 @@ static void test_a_reboot_in_the_middle(void **state)
 		for (int step = 0; step < 4; step++) {
 			for (int point = 0; point < 3; point++) {
 				dirs_make(&f);
-				snprintf(fault, sizeof(fault), "kill:horcruxd:%s:%s", plans[p][step],
-					 points[point]);
+				snprintf(fault, sizeof(fault), "kill:horcruxd:%s:%s",
+					 plans[p][step], points[point]);
 				assert_true(life(&f, fault, wish, 4));
 				boot_world(&f, plans[p]);
 				recover_after(&f, "another boot");
-				/* A kernel step without return that was begun counts: the boot ended
-				 * what it was to end. */
+				/* A kernel step without return that was begun counts: the boot
+				 * ended what it was to end. */
 				forward = passed(plans[p], step, point) ||
 					  !strncmp(plans[p][step], "final", 5);
 				for (int n = 0; n < 4; n++)
-					assert_int_equal(cell(&f, n), forward && is_lasting(plans[p][n]) ?
-							 10 + n : 0);
+					assert_int_equal(cell(&f, n),
+							 forward && is_lasting(plans[p][n]) ? 10 + n
+											    : 0);
 				recover_after(&f, "another boot");
 				assert_string_equal(f.world->verdict, "");
 				dirs_remove(&f);
@@ -462,7 +465,7 @@ static void test_requests_wait_for_recovery(void **state)
 	atomic_store(&f.world->helper_down, 2);	/* that takes it a while */
 	pid = fork();
 	if (!pid)
-		child_works(&f, "kill:horcruxd:file-0:before", wish, 4);	/* none that is used */
+		child_works(&f, "kill:horcruxd:file-0:before", wish, 4); /* none that is used */
 	status = wait_for(pid);
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);

@@ -43,8 +43,14 @@ static void note(struct world *world, enum world_act act, int64_t cell)
 
 	if (at >= WORLD_LOG)
 		abort();
-	world->log[at].act = (int)act;
-	world->log[at].cell = (int)cell;
+	atomic_store(&world->log[at], (int)act * WORLD_CELLS + (int)cell + 1);
+}
+
+static int logged_act(const struct world *world, int at)
+{
+	int entry = atomic_load(&world->log[at]);
+
+	return entry ? (entry - 1) / WORLD_CELLS : -1;	/* counted, and not there yet */
 }
 
 char *world_log(struct world *world, int from)
@@ -57,8 +63,8 @@ char *world_log(struct world *world, int from)
 	int n = atomic_load(&world->n_log);
 
 	for (int i = from; i < n; i++)
-		strbuf_printf(&sb, "%s%s %d", i > from ? ", " : "", words[world->log[i].act],
-			      world->log[i].cell);
+		strbuf_printf(&sb, "%s%s %d", i > from ? ", " : "", words[logged_act(world, i)],
+			      (atomic_load(&world->log[i]) - 1) % WORLD_CELLS);
 	return sb.text ? strbuf_take(&sb) : strdup("");
 }
 
@@ -67,7 +73,7 @@ int world_logged(const struct world *world, enum world_act act)
 	int n = atomic_load(&world->n_log), count = 0;
 
 	for (int i = 0; i < n; i++)
-		count += world->log[i].act == (int)act;
+		count += logged_act(world, i) == (int)act;
 	return count;
 }
 
@@ -251,8 +257,8 @@ static void refuse(struct plan *plan, const struct world_request *r)
 		enum refusal_code code = r->refuse[i] ? refusal_find(r->refuse[i]) : REFUSAL_CODES;
 
 		if (code == REFUSE_UNKNOWN)
-			plan_refuse_unknown(plan, r->refuse[i] + strlen("unknown_"), "cell", "why", NULL,
-					    NULL);
+			plan_refuse_unknown(plan, r->refuse[i] + strlen("unknown_"), "cell", "why",
+					    NULL, NULL);
 		else if (code != REFUSAL_CODES)
 			plan_refuse(plan, code, "cell", "why", "evidence", "fix");
 	}
@@ -267,7 +273,8 @@ static int make_so(void *request, void *services, bool locked, struct plan *plan
 	if (r->plans)
 		atomic_fetch_add(r->plans, 1);
 	if (r->fail_plan)
-		return error_set(err, (enum error_code)r->fail_plan, "the planner was told to fail");
+		return error_set(err, (enum error_code)r->fail_plan,
+				 "the planner was told to fail");
 	plan_title(plan, "make %zu cells so", r->n);
 	for (size_t i = 0; i < ARRAY_SIZE(r->locks) && r->locks[i]; i++)
 		plan_lock(plan, "%s", r->locks[i]);
@@ -309,9 +316,11 @@ static void request_free(void *request)
 const struct operation world_operation = {
 	.name = "make-so", .plan = make_so, .result = cells, .free = request_free
 };
-const struct operation world_urgent = {
-	.name = "make-so-now", .urgent = true, .plan = make_so, .result = cells, .free = request_free
-};
+const struct operation world_urgent = { .name = "make-so-now",
+					.urgent = true,
+					.plan = make_so,
+					.result = cells,
+					.free = request_free };
 
 /* ---- the engine around it ---- */
 
@@ -324,8 +333,9 @@ static int live_children(void *services, struct arena *arena, struct list *child
 	if (countdown(&world->helper_down))
 		return error_set(err, ERROR_HELPER, "the helper does not answer");
 	if (cell)
-		*list_add(arena, children, struct live_child) =
-			(struct live_child){ arena_printf(arena, "cell %d", cell - 1), 4711, "write" };
+		*list_add(arena, children, struct live_child) = (struct live_child){
+			arena_printf(arena, "cell %d", cell - 1), 4711, "write"
+		};
 	return 0;
 }
 
@@ -377,7 +387,8 @@ struct task *world_do(struct engine *engine, const struct operation *operation, 
 {
 	static const struct task_options none = { 0 };
 	struct error err = { 0 };
-	struct task *task = task_submit(engine, operation, request, options ? options : &none, &err);
+	struct task *task = task_submit(engine, operation, request, options ? options : &none,
+					&err);
 
 	if (!task) {
 		fprintf(stderr, "not taken: %s\n", err.message);

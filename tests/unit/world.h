@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A world for tests of the engine: cells with numbers in shared memory, so that it outlives a process
- * that is killed in the middle of changing it; step kinds that change one cell each and misbehave where
- * they are told to; and a planner that wants cells to have values.
+ * A world for tests of the engine: cells with numbers in shared memory, so that it outlives a
+ * process that is killed in the middle of changing it; step kinds that change one cell each and
+ * misbehave where they are told to; and a planner that wants cells to have values.
  *
  * What steps do is logged. Any thread.
  */
@@ -35,9 +35,7 @@ struct world {
 	atomic_int helper_down;		/* so many times the helper cannot be asked; < 0: ever */
 	atomic_int live_cell;		/* cell + 1 that a child writes to; 0: none */
 	atomic_int n_log;
-	struct {
-		int act, cell;
-	} log[WORLD_LOG];
+	atomic_int log[WORLD_LOG];	/* act * WORLD_CELLS + cell + 1 */
 	char verdict[32];		/* for tests with processes */
 };
 
@@ -49,8 +47,8 @@ char *world_log(struct world *world, int from);
 int world_logged(const struct world *world, enum world_act act);
 
 /*
- * Kinds, WORLD_KINDS of each so that a fault can name one: "set-N" (kernel), "file-N" (lasting), "final-N"
- * (kernel, no way back), "last-N" (lasting, no way back). Args: cell, value, was.
+ * Kinds, WORLD_KINDS of each so that a fault can name one: "set-N" (kernel), "file-N" (lasting),
+ * "final-N" (kernel, no way back), "last-N" (lasting, no way back). Args: cell, value, was.
  */
 extern const struct step_table world_steps;
 
@@ -81,7 +79,7 @@ void world_config(struct world *world, struct journal *journal, struct engine_co
 
 /* Dispatches until *flag is set or ms have passed; whether it was. */
 bool world_pump(struct engine *engine, atomic_int *flag, unsigned ms);
-/* Submits, waits for the stage, and fills *outcome. Fails the test when it takes over ten seconds. */
+/* Submits, waits for its end, and fills *outcome. Ends the program when that never comes. */
 struct task *world_do(struct engine *engine, const struct operation *operation, void *request,
 		      const struct task_options *options, struct task_outcome *outcome);
 /* Waits until it is in a state that does not move on; fills *outcome. */
