@@ -15,7 +15,7 @@ enum { TEXT_MAX = 1024, NAMED_MAX = 4 };
 /* What a check looks at, and where it writes. */
 struct visit {
 	const struct doctor_facts *facts;
-	const struct gpu_unit *unit;	/* NULL: the host */
+	const struct gpu_unit *unit; /* NULL: the host */
 	struct arena *arena;
 	struct wire_check *check;
 };
@@ -144,8 +144,9 @@ static void check_group(const struct visit *v)
 		f = v->unit->functions[i];
 		if (f->group != NO_GROUP && !f->group_is_noiommu)
 			continue;
-		found(v, CHECK_FAIL, f->group == NO_GROUP ? "it is in no IOMMU group" :
-						   "its group is VFIO's no-IOMMU mode",
+		found(v, CHECK_FAIL,
+		      f->group == NO_GROUP ? "it is in no IOMMU group"
+					   : "its group is VFIO's no-IOMMU mode",
 		      text(v, "/%s/iommu_group", f->sysfs));
 		v->check->fix = "see the check of the IOMMU";
 		return;
@@ -153,7 +154,8 @@ static void check_group(const struct visit *v)
 	/* what the firmware keeps is check_regions' */
 	gpu_unit_viable(v->facts->gpu.inventory, v->unit, v->arena, &blockers);
 	if (blockers.n)
-		found(v, CHECK_FAIL, text(v, "others share its IOMMU group: %s", join(v, &blockers)),
+		found(v, CHECK_FAIL,
+		      text(v, "others share its IOMMU group: %s", join(v, &blockers)),
 		      text(v, "/sys/kernel/iommu_groups/%d/devices", gpu_of(v)->group));
 	else
 		found(v, CHECK_OK, "nothing in its IOMMU group stands in the way",
@@ -245,18 +247,20 @@ static void check_framebuffer(const struct visit *v)
 
 	if (!v->facts->framebuffers) {
 		found(v, evicted ? CHECK_OK : CHECK_UNKNOWN,
-		      evicted ? "vfio-pci would evict the firmware's screen from it" :
-				"it cannot be told whether the firmware's screen lies in its memory",
+		      evicted ? "vfio-pci would evict the firmware's screen from it"
+			      : "it cannot be told whether the firmware's screen lies in its "
+				"memory",
 		      v->facts->framebuffers_unknown);
 		return;
 	}
 	fb = framebuffer_of(v);
 	if (!fb)
-		found(v, CHECK_OK, "the firmware's screen does not lie in its memory", "/proc/iomem");
+		found(v, CHECK_OK, "the firmware's screen does not lie in its memory",
+		      "/proc/iomem");
 	else
 		found(v, evicted ? CHECK_OK : CHECK_FAIL,
-		      evicted ? "the firmware's screen lies in its memory; vfio-pci evicts it" :
-				"the firmware's screen lies in its memory",
+		      evicted ? "the firmware's screen lies in its memory; vfio-pci evicts it"
+			      : "the firmware's screen lies in its memory",
 		      text(v, "/proc/iomem has %s in it", fb->name));
 }
 
@@ -300,7 +304,8 @@ static void check_nvidia(const struct visit *v)
 		found(v, CHECK_WARN, "NVIDIA's driver has it, whose unbind waits for every user",
 		      text(v, "/%s/driver is nvidia", gpu_of(v)->sysfs));
 	else
-		found(v, CHECK_OK, driver ? text(v, "its driver is %s", driver) : "it has no driver",
+		found(v, CHECK_OK,
+		      driver ? text(v, "its driver is %s", driver) : "it has no driver",
 		      text(v, "/%s/driver", gpu_of(v)->sysfs));
 }
 
@@ -324,7 +329,8 @@ static void check_shares(const struct visit *v)
 		instances += v->unit->functions[i]->mdevs.n;
 	}
 	if (vfs || instances)
-		found(v, CHECK_WARN, text(v, "it is shared: %zu VFs, %zu vGPU instances", vfs, instances),
+		found(v, CHECK_WARN,
+		      text(v, "it is shared: %zu VFs, %zu vGPU instances", vfs, instances),
 		      text(v, "/%s", gpu_of(v)->sysfs));
 	else
 		found(v, CHECK_OK, "it carries no VFs and no vGPU instances", NULL);
@@ -354,7 +360,8 @@ static void check_rom(const struct visit *v)
 		found(v, CHECK_OK, f->has_rom ? "it has an option ROM" : "it needs no option ROM",
 		      text(v, "/%s/rom", f->sysfs));
 	else
-		found(v, CHECK_WARN, "it shows no option ROM", text(v, "/%s/rom is not there", f->sysfs));
+		found(v, CHECK_WARN, "it shows no option ROM",
+		      text(v, "/%s/rom is not there", f->sysfs));
 }
 
 static void check_power(const struct visit *v)
@@ -380,13 +387,15 @@ static void check_errors(const struct visit *v)
 		found(v, CHECK_WARN, text(v, "%lld fatal PCIe errors", (long long)f->aer_fatal),
 		      text(v, "/%s/aer_dev_fatal", f->sysfs));
 	else
-		found(v, CHECK_OK, f->aer_fatal == ROW_NULL ? "its PCIe errors are not counted" :
-							      "no fatal PCIe errors", NULL);
+		found(v, CHECK_OK,
+		      f->aer_fatal == ROW_NULL ? "its PCIe errors are not counted"
+					       : "no fatal PCIe errors",
+		      NULL);
 }
 
 struct check_row {
 	const char *id;
-	bool reboot;		/* the fix takes one */
+	bool reboot; /* the fix takes one */
 	const char *why;
 	const char *fix;
 	void (*visit)(const struct visit *v);
@@ -415,7 +424,8 @@ static const struct check_row card_checks[] = {
 	{ "critical", false, "taking it away would take the host down",
 	  "move what it carries elsewhere first", check_critical },
 	{ "console", false, "the host's screen goes dark when the card is taken",
-	  "make sure that you reach the host another way, then accept console_card", check_console },
+	  "make sure that you reach the host another way, then accept console_card",
+	  check_console },
 	{ "only_card", false, "the host has no display without it",
 	  "make sure that you reach the host another way, then accept only_card", check_only_card },
 	{ "boot_framebuffer", true, "what the firmware's screen occupies cannot be given to a VM",
@@ -429,7 +439,8 @@ static const struct check_row card_checks[] = {
 	{ "shared", false, "a card that is shared cannot be given away whole",
 	  "stop the VMs that use its parts and remove these first", check_shares },
 	{ "reset", false, "a card that is not reset may fail at its second start",
-	  "accept no_reset to take it; if it fails then, only a reboot brings it back", check_reset },
+	  "accept no_reset to take it; if it fails then, only a reboot brings it back",
+	  check_reset },
 	{ "rom", false, "as a VM's only display a card needs its option ROM",
 	  "give the VM a rom_file that was read from this very card", check_rom },
 	{ "power", false, "a card that sleeps is not woken to be looked at",
@@ -441,8 +452,9 @@ static const struct check_row card_checks[] = {
 /* The worse of two, in this order. */
 static int worse(int a, int b)
 {
-	static const int rank[] = { [CHECK_OK] = 0, [CHECK_WARN] = 1, [CHECK_UNKNOWN] = 2,
-				    [CHECK_FAIL] = 3 };
+	static const int rank[] = {
+		[CHECK_OK] = 0, [CHECK_WARN] = 1, [CHECK_UNKNOWN] = 2, [CHECK_FAIL] = 3
+	};
 
 	return rank[a] >= rank[b] ? a : b;
 }
@@ -471,8 +483,8 @@ static int run(const struct doctor_facts *facts, const struct gpu_unit *unit,
 	return worst;
 }
 
-static int run_card(const struct doctor_facts *facts, const struct function *f,
-		    struct arena *arena, struct wire_doctor *out)
+static int run_card(const struct doctor_facts *facts, const struct function *f, struct arena *arena,
+		    struct wire_doctor *out)
 {
 	struct gpu_unit unit;
 

@@ -12,15 +12,16 @@
 
 struct doctor_facts {
 	struct gpu_facts gpu;
-	const struct list *framebuffers;	/* struct boot_framebuffer; NULL: could not be read */
-	const char *framebuffers_unknown;	/* why not */
-	enum fact vfio_pci;			/* host/modules.h */
+	const struct list *framebuffers;  /* struct boot_framebuffer; NULL: could not be read */
+	const char *framebuffers_unknown; /* why not */
+	enum fact vfio_pci;		  /* host/modules.h */
 	const char *vfio_pci_evidence;
 };
 
 /*
  * All checks of the host, then those of each card (VFs are left out), or of the one card (or VF)
- * that `device`, any function of it, belongs to. Strings are in the arena or borrowed from the facts.
+ * that `device`, any function of it, belongs to. Strings are in the arena or borrowed from the
+ * facts.
  */
 void gpu_doctor(const struct doctor_facts *facts, const struct function *device,
 		struct arena *arena, struct wire_doctor *out);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See block.h. Documentation/ABI/stable/sysfs-block, testing/sysfs-block-dm; drivers/nvme/host/multipath.c. */
+/* See block.h. Documentation/ABI/stable/sysfs-block, testing/sysfs-block-dm;
+ * drivers/nvme/host/multipath.c. */
 #include "host/block.h"
 
 #include <errno.h>
@@ -66,7 +67,7 @@ static const char *node_name(struct arena *arena, const struct block *block)
 	if (block->dm_name)
 		return arena_printf(arena, "/dev/mapper/%s", block->dm_name);
 	node = arena_printf(arena, "/dev/%s", block->name);
-	for (char *c = node; *c; c++)	/* the kernel's names have ! for the / of the node's */
+	for (char *c = node; *c; c++) /* the kernel's names have ! for the / of the node's */
 		if (*c == '!')
 			*c = '/';
 	return node;
@@ -111,8 +112,8 @@ static void add_above(struct block_map *map, struct block *below, struct block *
 	for (LIST_EACH(struct block_above, above, &below->above))
 		if (above->block == block)
 			return;
-	*list_add(map->arena, &below->above, struct block_above) =
-		(struct block_above){ block, partition };
+	*list_add(map->arena, &below->above,
+		  struct block_above) = (struct block_above){ block, partition };
 }
 
 /* The disk that a partition is of: its directory's parent. */
@@ -140,7 +141,7 @@ static void relate(struct block_map *map, struct block *block)
 
 	if (block->partition) {
 		add_above(map, disk_of(map, block), block, true);
-		block->partition = disk_of(map, block);		/* else it stands for itself */
+		block->partition = disk_of(map, block); /* else it stands for itself */
 	}
 	snprintf(path, sizeof(path), "sys/class/block/%s/holders", block->name);
 	if (fdpath_list(map->root->fd, path, map->arena, &names) > 0)
@@ -153,7 +154,7 @@ static void relate(struct block_map *map, struct block *block)
 	if (strncmp(block->name, "loop", 4))
 		return;
 	file = text_of(map, block, "loop/backing_file");
-	if (file && !strncmp(file, "/dev/", 5))		/* else its file system is mounted */
+	if (file && !strncmp(file, "/dev/", 5)) /* else its file system is mounted */
 		add_above(map, block_by_link(map, file + 5), block, false);
 }
 
@@ -245,8 +246,8 @@ struct block *block_by_link(const struct block_map *map, const char *node)
 	snprintf(path, sizeof(path), "dev/%s", node);
 	for (int i = 0; i < LINKS_MAX && !sysfs_link_path(map->root->fd, path, target); i++)
 		memcpy(path, target, sizeof(path));
-	return (strncmp(path, "dev/", 4) ? NULL : block_by_node(map, path + 4)) ?:
-	       block_by_node(map, node);
+	return (strncmp(path, "dev/", 4) ? NULL : block_by_node(map, path + 4))
+		       ?: block_by_node(map, node);
 }
 
 void block_use(struct block *block, enum block_use kind, const char *what, const char *where,

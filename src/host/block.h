@@ -12,29 +12,29 @@
 /* A device made of another one. */
 struct block_above {
 	struct block *block;
-	bool partition;		/* else a holder: that it is there keeps the lower one in use */
+	bool partition; /* else a holder: that it is there keeps the lower one in use */
 };
 
 /* Why a device is in use; what nobody uses has none. */
 enum block_use { USE_MOUNTED, USE_SWAP, USE_KERNEL, USE_OPEN, BLOCK_USES };
 
 struct block {
-	const char *name;		/* in sysfs: "nvme0n1p2", "cciss!c0d0" */
-	const char *node;		/* for people: "/dev/nvme0n1p2", "/dev/mapper/vg-root" */
-	struct list paths;		/* strings: "sys/devices/…", one for each way to it */
-	unsigned major, minor;		/* 0:0 unknown */
-	const char *dm_name, *dm_uuid;	/* NULL: no device mapper, or not told */
+	const char *name;	       /* in sysfs: "nvme0n1p2", "cciss!c0d0" */
+	const char *node;	       /* for people: "/dev/nvme0n1p2", "/dev/mapper/vg-root" */
+	struct list paths;	       /* strings: "sys/devices/…", one for each way to it */
+	unsigned major, minor;	       /* 0:0 unknown */
+	const char *dm_name, *dm_uuid; /* NULL: no device mapper, or not told */
 	bool partition;
-	bool hidden;			/* one path of several to what has a name of its own */
-	bool empty;			/* no medium in it */
-	bool bcache;			/* registered with bcache */
-	struct list above;		/* struct block_above */
+	bool hidden;	   /* one path of several to what has a name of its own */
+	bool empty;	   /* no medium in it */
+	bool bcache;	   /* registered with bcache */
+	struct list above; /* struct block_above */
 
 	/* Filled by block_use(). */
 	struct {
-		const char *what;	/* "/ (ext4)", "swap", "process 12 (smartd)" */
-		const char *where;	/* file it was read from */
-		unsigned n;		/* uses of this kind */
+		const char *what;  /* "/ (ext4)", "swap", "process 12 (smartd)" */
+		const char *where; /* file it was read from */
+		unsigned n;	   /* uses of this kind */
 	} use[BLOCK_USES];
 
 	/* Of the search that is under way (critical_disk.c). */
@@ -45,7 +45,7 @@ struct block {
 struct block_map {
 	struct arena *arena;
 	const struct host_root *root;
-	struct list blocks;	/* struct block *, sorted by name */
+	struct list blocks; /* struct block *, sorted by name */
 };
 
 /* 0 or -errno: /sys/class/block cannot be listed. */

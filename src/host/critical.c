@@ -8,7 +8,7 @@
 
 #include "host/critical_parts.h"
 
-enum { FACTS_MAX = 16 };	/* for one function; a disk of a thousand volumes is told in few words */
+enum { FACTS_MAX = 16 }; /* for one function; a disk of a thousand volumes is told in few words */
 
 /* In the order of the answer. */
 static const char *const codes[] = { "critical", "console_card", "only_card", "unknown_carries" };
@@ -26,7 +26,7 @@ static const char *clean(struct arena *arena, const char *text)
 
 	if (n >= CRITICAL_WHY) {
 		n = CRITICAL_WHY - sizeof(more);
-		while (n && (text[n] & 0xc0) == 0x80)	/* not within a character */
+		while (n && (text[n] & 0xc0) == 0x80) /* not within a character */
 			n--;
 		copy = arena_printf(arena, "%.*s%s", (int)n, text, more);
 	} else {
@@ -53,14 +53,15 @@ void critical_add(struct critical_search *search, const struct function *f, cons
 void critical_doubt(struct critical_search *search, struct list *doubts, const char *evidence,
 		    const char *fmt, ...)
 {
-	char why[2 * CRITICAL_WHY];	/* clean() tells that it cut */
+	char why[2 * CRITICAL_WHY]; /* clean() tells that it cut */
 	va_list args;
 
 	va_start(args, fmt);
 	vsnprintf(why, sizeof(why), fmt, args);
 	va_end(args);
 	*list_add(search->arena, doubts, struct critical_doubt) = (struct critical_doubt){
-		arena_strdup(search->arena, why), arena_strdup(search->arena, evidence) };
+		arena_strdup(search->arena, why), arena_strdup(search->arena, evidence)
+	};
 }
 
 bool critical_unreadable(int r)
@@ -85,8 +86,8 @@ static void gather(struct critical_search *search, const struct function *f, str
 		}
 	}
 	if (cut)
-		((struct critical *)out->items)[out->n - 1].why =
-			arena_printf(search->arena, "carries %zu more things", cut + 1);
+		((struct critical *)out->items)[out->n - 1].why = arena_printf(
+			search->arena, "carries %zu more things", cut + 1);
 }
 
 int critical_find(const struct host_root *root, const struct inventory *inv, struct arena *arena,

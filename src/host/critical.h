@@ -13,13 +13,13 @@
 
 #include "host/inventory.h"
 
-enum { CRITICAL_WHY = 232 };		/* longest why and evidence, with the NUL; cut with "…" */
+enum { CRITICAL_WHY = 232 }; /* longest why and evidence, with the NUL; cut with "…" */
 
 struct critical {
 	struct pci_address address;
-	const char *code;	/* "critical", "console_card", "only_card", "unknown_carries" */
-	const char *why;	/* "carries / (ext4) on /dev/nvme0n1p2": one sentence */
-	const char *evidence;	/* where that was read */
+	const char *code;     /* "critical", "console_card", "only_card", "unknown_carries" */
+	const char *why;      /* "carries / (ext4) on /dev/nvme0n1p2": one sentence */
+	const char *evidence; /* where that was read */
 };
 
 /*

@@ -14,11 +14,11 @@
 enum { TEXT = 512, CLASS_DISPLAY = 0x03 };
 
 struct console {
-	const char *active;	/* words of /sys/class/tty/console/active; NULL unknown */
-	bool on_vt;		/* one of them is a virtual terminal, or that is not known */
-	bool told;		/* there is a list of vtconsoles */
-	const char *vtconsole;	/* name of the bound one that shows something; NULL none */
-	bool fbcon;		/* it is one of framebuffers */
+	const char *active;    /* words of /sys/class/tty/console/active; NULL unknown */
+	bool on_vt;	       /* one of them is a virtual terminal, or that is not known */
+	bool told;	       /* there is a list of vtconsoles */
+	const char *vtconsole; /* name of the bound one that shows something; NULL none */
+	bool fbcon;	       /* it is one of framebuffers */
 };
 
 static const char *text_of(struct critical_search *search, const char *path)
@@ -77,9 +77,9 @@ static const char *evidence_of(struct critical_search *search, const struct cons
 /* The firmware's display. True when there is one. */
 static bool add_boot_vga(struct critical_search *search, const struct console *console)
 {
-	const char *why = console->on_vt ?
-				  "the host's console is on it: it is the display of the firmware" :
-				  "it is the display of the firmware";
+	const char *why = console->on_vt
+				  ? "the host's console is on it: it is the display of the firmware"
+				  : "it is the display of the firmware";
 	bool found = false;
 
 	for (LIST_EACH(struct function *, f, &search->inv->functions)) {

@@ -21,9 +21,9 @@ enum { CLASS_STORAGE = 0x01, TEXT = 512, CHAIN_BYTES = 256 };
 struct disk_search {
 	struct critical_search *search;
 	struct block_map map;
-	struct list doubts;	/* struct critical_doubt */
-	struct list open;	/* struct unexplained */
-	unsigned stamp;		/* of the walk under way */
+	struct list doubts; /* struct critical_doubt */
+	struct list open;   /* struct unexplained */
+	unsigned stamp;	    /* of the walk under way */
 };
 
 /* A disk that nothing was found on. */
@@ -35,9 +35,9 @@ struct unexplained {
 /* A way up from a disk; on the stack of walk(). */
 struct chain {
 	struct block *block;
-	const struct chain *below;	/* NULL: the disk */
-	bool partition;			/* of the one below, not a holder */
-	bool multipath;			/* there may be other ways to it than this function */
+	const struct chain *below; /* NULL: the disk */
+	bool partition;		   /* of the one below, not a holder */
+	bool multipath;		   /* there may be other ways to it than this function */
 };
 
 /* "nvme0n1p1 > md127 > dm-0" */
@@ -135,8 +135,8 @@ static void walk_function(struct disk_search *s, const struct function *f)
 		if ((*disk)->partition || (*disk)->hidden || !is_below(*disk, f))
 			continue;
 		if (!walk(s, f, NULL, *disk, false) && !(*disk)->empty)
-			*list_add(s->search->arena, &s->open, struct unexplained) =
-				(struct unexplained){ f, *disk };
+			*list_add(s->search->arena, &s->open,
+				  struct unexplained) = (struct unexplained){ f, *disk };
 	}
 }
 
@@ -217,8 +217,8 @@ static int unlisted(struct critical_search *search, int r, struct error *err)
 		if (critical_concerns(*f) && (*f)->driver && (*f)->class >> 16 == CLASS_STORAGE)
 			critical_add(search, *f, "unknown_carries",
 				     "its disks cannot be listed, so what is on them is not known",
-				     r == -ENOENT ? "there is no /sys/class/block" :
-						    "/sys/class/block cannot be read");
+				     r == -ENOENT ? "there is no /sys/class/block"
+						  : "/sys/class/block cannot be read");
 	return 0;
 }
 

@@ -23,22 +23,22 @@ static const char ovs[] = "ovs-system";
 struct net_search {
 	struct critical_search *search;
 	struct netdev_map map;
-	struct list routes;	/* struct route */
-	struct list doubts;	/* struct critical_doubt */
-	unsigned stamp;		/* of the walk under way */
+	struct list routes; /* struct route */
+	struct list doubts; /* struct critical_doubt */
+	unsigned stamp;	    /* of the walk under way */
 };
 
 /* What goes over an interface. */
 struct traffic {
-	const char *why;	/* "carries the default route" */
-	const char *where;	/* "/proc/net/route" */
+	const char *why;   /* "carries the default route" */
+	const char *where; /* "/proc/net/route" */
 };
 
 /* A way down from an interface; on the stack of walk(). */
 struct chain {
 	struct netdev *netdev;
 	const struct chain *above;
-	bool ovs;		/* a switch that is not followed is on the way */
+	bool ovs; /* a switch that is not followed is on the way */
 };
 
 /* "eth0 < bond0 < bond0.100" */
@@ -52,8 +52,8 @@ static void add_chain(struct strbuf *sb, const struct chain *chain)
 }
 
 /* Facts for the functions that the interface is below; false when there is none. */
-static bool add_facts(struct net_search *s, const struct chain *chain, const struct traffic *traffic,
-		      const char *top)
+static bool add_facts(struct net_search *s, const struct chain *chain,
+		      const struct traffic *traffic, const char *top)
 {
 	CLEAN_STRBUF struct strbuf way = STRBUF_INIT(CHAIN_BYTES);
 	char why[TEXT], evidence[TEXT];
@@ -132,7 +132,7 @@ static int read_routes(struct net_search *s, struct error *err)
 		if (!r)
 			routes_parse_v6(text, search->arena, &s->routes);
 		else if (r == -ENOENT)
-			r = 0;			/* a kernel without IPv6 */
+			r = 0; /* a kernel without IPv6 */
 	}
 	if (r && !critical_unreadable(r))
 		return error_errno(err, ERROR_SYSTEM, -r, "/proc/net/route cannot be read");
@@ -149,8 +149,8 @@ static void follow_default_routes(struct net_search *s)
 	for (LIST_EACH(struct route, route, &s->routes)) {
 		if (!route_is_default(route))
 			continue;
-		traffic.why = route->to.v6 ? "carries the default route (IPv6)" :
-					     "carries the default route (IPv4)";
+		traffic.why = route->to.v6 ? "carries the default route (IPv6)"
+					   : "carries the default route (IPv4)";
 		traffic.where = route->to.v6 ? "/proc/net/ipv6_route" : "/proc/net/route";
 		follow(s, route->interface, &traffic);
 	}
@@ -192,7 +192,7 @@ static void follow_ssh(struct net_search *s)
 /* Interfaces of the function: are there any, one that is up, one that something was found on? */
 struct nics {
 	bool any, up, used;
-	const struct netdev *port;	/* of a switch that is not followed */
+	const struct netdev *port; /* of a switch that is not followed */
 };
 
 static struct nics nics_of(const struct net_search *s, const struct function *f)
@@ -242,8 +242,9 @@ int critical_nics(struct critical_search *search, struct error *err)
 	if (r < 0 && !critical_unreadable(r))
 		return error_errno(err, ERROR_SYSTEM, -r, "/sys/class/net cannot be read");
 	if (r < 0)
-		critical_doubt(search, &s.doubts, "/sys/class/net cannot be read",
-			       "its interfaces cannot be listed, so what goes over them is not known");
+		critical_doubt(
+			search, &s.doubts, "/sys/class/net cannot be read",
+			"its interfaces cannot be listed, so what goes over them is not known");
 	if (read_routes(&s, err))
 		return -1;
 	if (r >= 0) {

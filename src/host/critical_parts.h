@@ -12,7 +12,7 @@ struct critical_search {
 	const struct host_root *root;
 	const struct inventory *inv;
 	struct arena *arena;
-	struct list facts;	/* struct critical, as they were found */
+	struct list facts; /* struct critical, as they were found */
 };
 
 /* Does the host live on it at all? No bridge, and not given to vfio. */
@@ -26,7 +26,8 @@ int critical_disks(struct critical_search *search, struct error *err);
 int critical_nics(struct critical_search *search, struct error *err);
 void critical_consoles(struct critical_search *search);
 
-/* What may carry something and cannot be told: a reason that holds for all that nothing explains. */
+/* What may carry something and cannot be told: a reason that holds for all that nothing explains.
+ */
 struct critical_doubt {
 	const char *why, *evidence;
 };
@@ -41,8 +42,7 @@ void critical_doubt(struct critical_search *search, struct list *doubts, const c
 bool critical_unreadable(int r);
 
 /*
- * critical_uses.c: notes at each device of the map who uses it, and adds the doubts. 0, or -errno as
- * critical_unreadable() tells.
+ * critical_uses.c: notes at each device of the map who uses it, and adds the doubts. 0, or -errno
+ * as critical_unreadable() tells.
  */
-int critical_uses(struct critical_search *search, const struct block_map *map,
-		  struct list *doubts);
+int critical_uses(struct critical_search *search, const struct block_map *map, struct list *doubts);

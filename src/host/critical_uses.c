@@ -19,7 +19,7 @@ struct uses {
 	struct critical_search *search;
 	const struct block_map *map;
 	struct list *doubts;
-	const char *mounts_file;	/* "/proc/1/mountinfo" */
+	const char *mounts_file; /* "/proc/1/mountinfo" */
 	bool zfs;
 };
 
@@ -91,8 +91,8 @@ static void use_of_mount(struct uses *u, const struct mount *mount)
 {
 	/* their number is of no device, though they are on some */
 	static const char *const numberless[] = { "btrfs", "bcachefs", NULL };
-	struct block *block = mount->major ? block_by_number(u->map, mount->major, mount->minor) :
-					     NULL;
+	struct block *block = mount->major ? block_by_number(u->map, mount->major, mount->minor)
+					   : NULL;
 
 	use_options(u, mount);
 	if (!strcmp(mount->type, "zfs")) {
@@ -136,7 +136,7 @@ static int use_swaps(struct uses *u)
 	}
 	for (LIST_EACH(const char *, path, &swaps)) {
 		if (strncmp(*path, "/dev/", 5))
-			continue;	/* a file: its file system is mounted */
+			continue; /* a file: its file system is mounted */
 		block = by_dev_path(u, *path);
 		if (block)
 			block_use(block, USE_SWAP, "swap", "/proc/swaps", false);
@@ -244,7 +244,8 @@ static void use_exported(struct uses *u, const char *dir, const char *file, cons
 			  false);
 }
 
-/* LIO: target/core/<hba>/<disk>/udev_path. nvmet: nvmet/subsystems/<nqn>/namespaces/<n>/device_path. */
+/* LIO: target/core/<hba>/<disk>/udev_path. nvmet:
+ * nvmet/subsystems/<nqn>/namespaces/<n>/device_path. */
 static void use_targets(struct uses *u)
 {
 	static const struct {

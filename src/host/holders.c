@@ -22,17 +22,14 @@ enum {
 static const struct {
 	const char *class, *prefix;
 } node_classes[] = {
-	{ "accel", "accel/" },
-	{ "drm", "dri/" },
-	{ "drm_dp_aux_dev", "" },
-	{ "graphics", "" },		/* fb0 */
-	{ "i2c-dev", "" },		/* removing an adapter waits for who has it open */
-	{ "sound", "snd/" },
-	{ "vfio-dev", "vfio/devices/" },
+	{ "accel", "accel/" },	  { "drm", "dri/" },
+	{ "drm_dp_aux_dev", "" }, { "graphics", "" }, /* fb0 */
+	{ "i2c-dev", "" }, /* removing an adapter waits for who has it open */
+	{ "sound", "snd/" },	  { "vfio-dev", "vfio/devices/" },
 };
 
 struct node {
-	const char *name;	/* behind "/dev/" */
+	const char *name; /* behind "/dev/" */
 	const struct function *f;
 };
 
@@ -41,7 +38,7 @@ struct search {
 	const struct list *functions;
 	struct arena *arena;
 	struct list *holders;
-	struct list nodes;	/* struct node */
+	struct list nodes; /* struct node */
 	bool too_many;
 };
 
@@ -70,14 +67,16 @@ static int collect_nodes(struct search *search, struct error *err)
 		if (r < 0)
 			return error_errno(err, ERROR_SYSTEM, -r, "/%s cannot be read", path);
 		for (LIST_EACH(const char *, name, &names)) {
-			if (sysfs_class_path(search->root->fd, node_classes[i].class, *name, path) ||
+			if (sysfs_class_path(search->root->fd, node_classes[i].class, *name,
+					     path) ||
 			    !sysfs_last_address(path, &address))
 				continue;
 			f = find_function(search->functions, address);
 			if (f)
-				*list_add(search->arena, &search->nodes, struct node) = (struct node){
-					arena_printf(search->arena, "%s%s", node_classes[i].prefix,
-						     *name), f };
+				*list_add(search->arena, &search->nodes, struct node) =
+					(struct node){ arena_printf(search->arena, "%s%s",
+								    node_classes[i].prefix, *name),
+						       f };
 		}
 	}
 	return 0;
@@ -123,17 +122,17 @@ static void add_group(struct search *search, int64_t pid, const char *node)
 	const char *digits = node + strlen("vfio/");
 	bool none = !strncmp(digits, noiommu, strlen(noiommu));
 	char path[NODE_TEXT + 8], *end;
-	long number;
+	unsigned long number;
 
 	digits += none ? strlen(noiommu) : 0;
 	if (!isdigit((unsigned char)*digits))
 		return;
-	number = strtol(digits, &end, 10);
-	if (*end)
+	number = strtoul(digits, &end, 10);
+	if (*end || number > INT32_MAX)
 		return;
 	snprintf(path, sizeof(path), "/dev/%s", node);
 	for (LIST_EACH(struct function *, f, search->functions))
-		if ((*f)->group == number && (*f)->group_is_noiommu == none && !(*f)->bridge)
+		if ((*f)->group == (int)number && (*f)->group_is_noiommu == none && !(*f)->bridge)
 			add(search, *f, pid, path);
 }
 

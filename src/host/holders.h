@@ -10,13 +10,13 @@
 #include "host/inventory.h"
 
 struct holder {
-	const char *kind;		/* "process" or "kernel" */
-	int64_t pid;			/* 0 for the kernel */
-	const char *name;		/* comm of the process, or the kernel user's name */
-	const char *node;		/* "/dev/dri/card0"; NULL for the kernel */
-	const char *since;		/* RFC 3339 start of the process; NULL unknown */
-	const char *unit;		/* unit of the system's systemd that it is in; NULL: none, unknown */
-	struct pci_address address;	/* function that it holds */
+	const char *kind;  /* "process" or "kernel" */
+	int64_t pid;	   /* 0 for the kernel */
+	const char *name;  /* comm of the process, or the kernel user's name */
+	const char *node;  /* "/dev/dri/card0"; NULL for the kernel */
+	const char *since; /* RFC 3339 start of the process; NULL unknown */
+	const char *unit;  /* unit of the system's systemd that it is in; NULL: none, unknown */
+	struct pci_address address; /* function that it holds */
 };
 
 /*

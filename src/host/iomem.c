@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum {
-	LEVELS = 16,		/* the kernel prints 5 (MAX_IORES_LEVEL) */
+	LEVELS = 16, /* the kernel prints 5 (MAX_IORES_LEVEL) */
 	NO_BAR = -1,
 };
 
@@ -24,11 +24,12 @@ struct walk {
 	const struct list *functions;
 	struct arena *arena;
 	struct list *found;
-	size_t first;			/* elements that `found` had before */
-	struct range chain[LEVELS];	/* the ranges that the current line lies in, and itself */
+	size_t first;		    /* elements that `found` had before */
+	struct range chain[LEVELS]; /* the ranges that the current line lies in, and itself */
 };
 
-/* drivers/video/fbdev/{efifb,vesafb,simplefb}.c, drivers/gpu/drm/sysfb, drivers/firmware/sysfb*.c */
+/* drivers/video/fbdev/{efifb,vesafb,simplefb}.c, drivers/gpu/drm/sysfb, drivers/firmware/sysfb*.c
+ */
 static const char *const framebuffers[] = {
 	"BOOTFB",    "efidrm",	 "efifb",   "simple-framebuffer",
 	"simpledrm", "simplefb", "vesadrm", "vesafb",
@@ -88,8 +89,8 @@ static void add(struct walk *walk, const struct function *f, int bar, const stru
 			return;
 		}
 	}
-	*list_add(walk->arena, walk->found, struct boot_framebuffer) =
-		(struct boot_framebuffer){ f->address, bar, name };
+	*list_add(walk->arena, walk->found,
+		  struct boot_framebuffer) = (struct boot_framebuffer){ f->address, bar, name };
 }
 
 /* By the BARs, as sysfs shows them. */
@@ -99,8 +100,8 @@ static bool add_by_bar(struct walk *walk, const struct range *range)
 
 	for (LIST_EACH(struct function *, f, walk->functions)) {
 		for (LIST_EACH(struct bar, bar, &(*f)->bars)) {
-			if (bar->io || !bar->start || !bar->bytes ||
-			    range->end < bar->start || range->start > bar->start + (bar->bytes - 1))
+			if (bar->io || !bar->start || !bar->bytes || range->end < bar->start ||
+			    range->start > bar->start + (bar->bytes - 1))
 				continue;
 			add(walk, *f, bar->index, range);
 			found = true;

@@ -10,9 +10,9 @@
 #include "host/pci.h"
 
 struct boot_framebuffer {
-	struct pci_address address;	/* the function whose BAR it lies in */
-	int bar;			/* -1: in a range of the function that is none of its BARs */
-	const char *name;		/* as in /proc/iomem; of nested ones the innermost */
+	struct pci_address address; /* the function whose BAR it lies in */
+	int bar;		    /* -1: in a range of the function that is none of its BARs */
+	const char *name;	    /* as in /proc/iomem; of nested ones the innermost */
 };
 
 /*

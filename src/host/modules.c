@@ -59,8 +59,9 @@ enum fact module_available(const struct host_root *root, const char *driver, str
 			return FACT_YES;
 		}
 	}
-	*evidence = arena_printf(arena, read_all ? "it is not among the modules of kernel %s" :
-						   "the modules of kernel %s cannot be listed",
+	*evidence = arena_printf(arena,
+				 read_all ? "it is not among the modules of kernel %s"
+					  : "the modules of kernel %s cannot be listed",
 				 release);
 	return read_all ? FACT_NO : FACT_UNKNOWN;
 }

@@ -6,8 +6,8 @@
 #include "host/iommu.h"
 
 /*
- * FACT_YES: registered now, built in, or among the modules of the running kernel's release. *evidence
- * (in the arena) says where that was seen, or what could not be read.
+ * FACT_YES: registered now, built in, or among the modules of the running kernel's release.
+ * *evidence (in the arena) says where that was seen, or what could not be read.
  */
 enum fact module_available(const struct host_root *root, const char *driver, struct arena *arena,
 			   const char **evidence);

@@ -7,7 +7,7 @@
 
 #include "base/fdpath.h"
 
-enum { TABLE_BYTES = 32 * 1024 * 1024 };	/* a host of thousands of containers has megabytes */
+enum { TABLE_BYTES = 32 * 1024 * 1024 }; /* a host of thousands of containers has megabytes */
 
 /* mountinfo: "36 35 98:0 /root /point options [tags…] - type source super-options" */
 enum { WORD_DEVICE = 2, WORD_POINT = 4, WORD_OPTIONS = 5 };
@@ -100,7 +100,7 @@ int swaps_read(const struct host_root *root, struct arena *arena, struct list *s
 
 	if (r < 0)
 		return r;
-	for (text = next_line(text); *text; text = next_line(text)) {	/* the first is a title */
+	for (text = next_line(text); *text; text = next_line(text)) { /* the first is a title */
 		at = text;
 		path = next_word(&at, arena);
 		if (path)

@@ -9,11 +9,11 @@
 #include "host/root.h"
 
 struct mount {
-	unsigned major, minor;	/* of the file system; major 0: it has a number of no device */
-	const char *point;	/* where it is mounted */
-	const char *type;	/* "ext4" */
-	const char *source;	/* "/dev/mapper/vg-root", "tmpfs" */
-	const char *options;	/* of the file system: "rw,logdev=/dev/sdb1" */
+	unsigned major, minor; /* of the file system; major 0: it has a number of no device */
+	const char *point;     /* where it is mounted */
+	const char *type;      /* "ext4" */
+	const char *source;    /* "/dev/mapper/vg-root", "tmpfs" */
+	const char *options;   /* of the file system: "rw,logdev=/dev/sdb1" */
 };
 
 /* Lines that are none are passed over. */

@@ -68,7 +68,7 @@ int netdev_map_read(const struct host_root *root, struct arena *arena, struct ne
 	if (r < 0)
 		return r;
 	for (LIST_EACH(const char *, name, &names))
-		if (strcmp(*name, "bonding_masters"))	/* a file among the interfaces */
+		if (strcmp(*name, "bonding_masters")) /* a file among the interfaces */
 			read_netdev(&map, root->fd, *name);
 	for (LIST_EACH(struct netdev *, netdev, &map.netdevs))
 		relate(&map, root->fd, *netdev);

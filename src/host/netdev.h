@@ -11,16 +11,16 @@
 
 struct netdev {
 	const char *name;
-	const char *path;	/* "sys/devices/…" */
-	bool up;		/* administratively, or not told */
-	struct list lower;	/* struct netdev *: what it runs over */
-	bool used;		/* a fact or a doubt was found (critical_net.c) */
+	const char *path;  /* "sys/devices/…" */
+	bool up;	   /* administratively, or not told */
+	struct list lower; /* struct netdev *: what it runs over */
+	bool used;	   /* a fact or a doubt was found (critical_net.c) */
 	unsigned stamp;
 };
 
 struct netdev_map {
 	struct arena *arena;
-	struct list netdevs;	/* struct netdev *, sorted by name */
+	struct list netdevs; /* struct netdev *, sorted by name */
 };
 
 /* 0 or -errno: /sys/class/net cannot be listed. */

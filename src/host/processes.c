@@ -20,12 +20,12 @@
 enum {
 	PATH_TEXT = PATH_MAX,
 	PROC_PATH = 96,
-	MAPS_BYTES = 16 * 1024,		/* longer than any line */
+	MAPS_BYTES = 16 * 1024, /* longer than any line */
 	STAT_TEXT = 1024,
-	STAT_START_TIME = 22,		/* fields of /proc/<pid>/stat are counted from 1 */
+	STAT_START_TIME = 22, /* fields of /proc/<pid>/stat are counted from 1 */
 	STAT_AFTER_COMM = 3,
 	CGROUP_TEXT = 8192,
-	HOST_STAT_TEXT = 1024 * 1024,	/* /proc/stat has a number for each interrupt */
+	HOST_STAT_TEXT = 1024 * 1024, /* /proc/stat has a number for each interrupt */
 };
 
 /* What it means that something of a process could not be read. */
@@ -110,7 +110,7 @@ static int visit_maps(const struct host_root *root, const char *where, int64_t p
 			return n ? -errno : 0;
 		kept = visit_map_lines(buf, kept + (size_t)n, last, pid, visit);
 		if (kept == sizeof(buf))
-			kept = 0;	/* no line of the kernel's */
+			kept = 0; /* no line of the kernel's */
 	}
 }
 

@@ -12,7 +12,7 @@
 #include "host/root.h"
 
 struct processes_visit {
-	bool maps;		/* mappings too, not open files alone */
+	bool maps; /* mappings too, not open files alone */
 	/* A path as /proc shows it: "/dev/dri/card0", "/dev/null (deleted)", "socket:[123]". */
 	void (*path)(void *data, int64_t pid, const char *path);
 	void *data;
@@ -23,9 +23,9 @@ int processes_visit(const struct host_root *root, const struct processes_visit *
 		    struct error *err);
 
 struct process_info {
-	const char *name;	/* comm; "?" unknown */
-	const char *since;	/* RFC 3339, by the second; NULL unknown */
-	const char *unit;	/* innermost unit of the system's systemd; NULL none or unknown */
+	const char *name;  /* comm; "?" unknown */
+	const char *since; /* RFC 3339, by the second; NULL unknown */
+	const char *unit;  /* innermost unit of the system's systemd; NULL none or unknown */
 };
 
 /* Who `pid` is, strings in the arena. False when there is no such process any more. */

@@ -14,16 +14,16 @@
 
 enum {
 	UNIT = 512,
-	AT_PCIR = 0x18,		/* in the image: where its PCIR is */
+	AT_PCIR = 0x18, /* in the image: where its PCIR is */
 	HEADER_BYTES = 0x1a,
 	AT_EFI_SIGNATURE = 0x04,
 	EFI_SIGNATURE = 0x0ef1,
-	PCIR_BYTES = 0x18,	/* up to revision 0 */
-	PCIR_BYTES_3 = 0x1c,	/* revision 3: with a device list */
+	PCIR_BYTES = 0x18,   /* up to revision 0 */
+	PCIR_BYTES_3 = 0x1c, /* revision 3: with a device list */
 	CODE_X86 = 0,
 	CODE_EFI = 3,
 	LAST = 0x80,
-	SEARCH_BYTES = 64 * 1024,	/* how far a vendor's header before the ROM may reach */
+	SEARCH_BYTES = 64 * 1024, /* how far a vendor's header before the ROM may reach */
 };
 
 /* One image, checked: every field was inside the ROM. */
@@ -33,8 +33,8 @@ struct image {
 	const uint8_t *pcir;
 	uint16_t vendor, device;
 	uint8_t type;
-	bool last;		/* of the standard chain */
-	bool more;		/* NVIDIA's own images follow */
+	bool last; /* of the standard chain */
+	bool more; /* NVIDIA's own images follow */
 };
 
 static uint16_t u16(const uint8_t *p)
@@ -70,8 +70,7 @@ static int bad_signature(const uint8_t *bytes, size_t n, size_t at, struct error
 	if (at)
 		return error_set(err, ERROR_INVALID_VALUE,
 				 "image at byte %zu of the ROM does not begin with 55 AA", at);
-	error_set(err, ERROR_INVALID_VALUE,
-		  "this is no option ROM: it does not begin with 55 AA");
+	error_set(err, ERROR_INVALID_VALUE, "this is no option ROM: it does not begin with 55 AA");
 	if (inside)
 		error_hint(err, "a ROM begins at byte %zu: cut off what is before it", inside);
 	else
@@ -101,9 +100,11 @@ static int image_read(const uint8_t *bytes, size_t n, size_t at, const char *mag
 				 "image at byte %zu of the ROM says it is %zu bytes long", at,
 				 length);
 	if (length > room)
-		return error_set(err, ERROR_INVALID_VALUE,
-				 "image at byte %zu of the ROM says it is %zu bytes long, but there "
-				 "are only %zu: the file is cut off", at, length, room);
+		return error_set(
+			err, ERROR_INVALID_VALUE,
+			"image at byte %zu of the ROM says it is %zu bytes long, but there "
+			"are only %zu: the file is cut off",
+			at, length, room);
 	*ret = (struct image){
 		.at = p,
 		.bytes = length,
@@ -206,8 +207,7 @@ static bool in_device_list(const struct image *image, uint16_t device)
 	return false;
 }
 
-int rom_matches(const uint8_t *bytes, size_t n, uint16_t vendor, uint16_t device,
-		struct error *err)
+int rom_matches(const uint8_t *bytes, size_t n, uint16_t vendor, uint16_t device, struct error *err)
 {
 	struct rom_info info;
 	struct image image;

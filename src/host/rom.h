@@ -12,11 +12,11 @@
 #include "base/error.h"
 
 struct rom_info {
-	uint16_t vendor, device;	/* of the first image */
+	uint16_t vendor, device; /* of the first image */
 	uint32_t class;
-	bool legacy, efi;		/* code types 0 and 3 are there */
+	bool legacy, efi; /* code types 0 and 3 are there */
 	unsigned images;
-	size_t bytes;			/* of all images, as they say themselves */
+	size_t bytes; /* of all images, as they say themselves */
 };
 
 /*

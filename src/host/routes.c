@@ -13,9 +13,9 @@ enum {
 	INTERFACE_TEXT = 32,
 	LINE_TEXT = 512,
 	V4_BITS = 32,
-	DEFAULT_BITS_V4 = 1,	/* VPNs split the default route in two, to keep the old one */
-	DEFAULT_BITS_V6 = 3,	/* 2000::/3: all that is given out */
-	ROUTE_UP = 0x1,		/* linux/route.h */
+	DEFAULT_BITS_V4 = 1, /* VPNs split the default route in two, to keep the old one */
+	DEFAULT_BITS_V6 = 3, /* 2000::/3: all that is given out */
+	ROUTE_UP = 0x1,	     /* linux/route.h */
 	ROUTE_REJECT = 0x200,
 };
 
@@ -65,7 +65,7 @@ void routes_parse_v4(const char *text, struct arena *arena, struct list *routes)
 		if (sscanf(line, "%31s %8x %*x %x %*d %*d %lu %8x", interface, &to, &flags,
 			   &route.metric, &mask) != 5)
 			continue;
-		memcpy(route.to.bytes, &to, sizeof(to));	/* printed as this CPU's number */
+		memcpy(route.to.bytes, &to, sizeof(to)); /* printed as this CPU's number */
 		route.prefix = bits_of(mask);
 		add_route(arena, routes, interface, flags, route);
 	}
@@ -136,8 +136,9 @@ void tcp_parse(const char *text, bool v6, struct arena *arena, struct list *sock
 		/* slot: local:port peer:port state tx:rx timer:when retries uid timeout inode */
 		if (sscanf(line,
 			   "%*d: %32[0-9A-Fa-f]:%4x %32[0-9A-Fa-f]:%4x %2x %*x:%*x %*x:%*x %*x %*d "
-			   "%*d %lu", local, &socket.local_port, peer, &socket.peer_port,
-			   &socket.state, &socket.inode) != 6 ||
+			   "%*d %lu",
+			   local, &socket.local_port, peer, &socket.peer_port, &socket.state,
+			   &socket.inode) != 6 ||
 		    socket.local_port > UINT16_MAX || socket.peer_port > UINT16_MAX ||
 		    !parse_words(local, words, &socket.local) ||
 		    !parse_words(peer, words, &socket.peer))
@@ -149,7 +150,7 @@ void tcp_parse(const char *text, bool v6, struct arena *arena, struct list *sock
 bool route_is_default(const struct route *route)
 {
 	return route->prefix <= (route->to.v6 ? DEFAULT_BITS_V6 : DEFAULT_BITS_V4) &&
-	       route->to.bytes[0] != 0xff;	/* ff00::/8 is longer, but be sure */
+	       route->to.bytes[0] != 0xff; /* ff00::/8 is longer, but be sure */
 }
 
 static bool same_bits(const uint8_t *a, const uint8_t *b, unsigned bits)

@@ -31,7 +31,7 @@ struct route {
 struct tcp_socket {
 	struct ip_address local, peer;
 	unsigned local_port, peer_port;
-	unsigned state;			/* TCP_ESTABLISHED 1, TCP_LISTEN 10 */
+	unsigned state; /* TCP_ESTABLISHED 1, TCP_LISTEN 10 */
 	unsigned long inode;
 };
 

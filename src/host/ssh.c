@@ -20,10 +20,10 @@ enum {
 struct search {
 	const struct host_root *root;
 	struct arena *arena;
-	struct list sockets;	/* struct tcp_socket */
-	struct list inodes;	/* unsigned long: sockets of ssh daemons */
-	uint8_t port[PORTS / 8];	/* of ssh, a bit each */
-	int64_t pid;		/* the process that was asked last, and whether it is one */
+	struct list sockets;	 /* struct tcp_socket */
+	struct list inodes;	 /* unsigned long: sockets of ssh daemons */
+	uint8_t port[PORTS / 8]; /* of ssh, a bit each */
+	int64_t pid;		 /* the process that was asked last, and whether it is one */
 	bool is_daemon;
 };
 
@@ -49,7 +49,7 @@ static int read_sockets(struct search *s, struct error *err)
 	r = routes_read(s->root, "tcp6", s->arena, &text);
 	if (!r)
 		tcp_parse(text, true, s->arena, &s->sockets);
-	else if (r != -ENOENT)		/* a kernel without IPv6 */
+	else if (r != -ENOENT) /* a kernel without IPv6 */
 		return error_errno(err, ERROR_SYSTEM, -r, "/proc/net/tcp6 cannot be read");
 	return 0;
 }

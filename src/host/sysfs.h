@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * From an entry of /sys/class to the PCI functions that it hangs below. The kernel's own paths tell
- * it: /sys/class/drm/card0 is a link to ../../devices/pci0000:00/0000:00:01.0/0000:01:00.0/drm/card0.
- * Nothing is opened but links; any thread.
+ * it: /sys/class/drm/card0 is a link to
+ * ../../devices/pci0000:00/0000:00:01.0/0000:01:00.0/drm/card0. Nothing is opened but links; any
+ * thread.
  */
 #pragma once
 
@@ -14,9 +15,9 @@
 enum { SYSFS_PATH = 1024 };
 
 /*
- * Path under the root ("sys/devices/…", without "." and "..") of sys/class/<class>/<name>. Where that is
- * a directory instead of a link (plain trees), it is its `device` link's; without one its own.
- * 0 or -errno.
+ * Path under the root ("sys/devices/…", without "." and "..") of sys/class/<class>/<name>. Where
+ * that is a directory instead of a link (plain trees), it is its `device` link's; without one its
+ * own. 0 or -errno.
  */
 int sysfs_class_path(int root, const char *class, const char *name, char buf[static SYSFS_PATH]);
 

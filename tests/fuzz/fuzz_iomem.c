@@ -40,11 +40,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 		must(err.code == ERROR_SYSTEM && !found.n);
 		return 0;
 	}
-	must((size_t)r == found.n && found.n <= 4);	/* two BARs, and one outside for each */
+	must((size_t)r == found.n && found.n <= 4); /* two BARs, and one outside for each */
 	for (LIST_EACH(struct boot_framebuffer, fb, &found)) {
 		must(fb->name && fb->name[0] && !strchr(fb->name, '\n'));
-		must(fb->address.bus == 1 ? fb->bar == 1 || fb->bar == 3 || fb->bar == -1 :
-					    fb->address.bus == 2 && fb->bar == -1);
+		must(fb->address.bus == 1 ? fb->bar == 1 || fb->bar == 3 || fb->bar == -1
+					  : fb->address.bus == 2 && fb->bar == -1);
 	}
 	return 0;
 }

@@ -207,8 +207,7 @@ static void do_route6(struct making *m, char *const *w)
 	assert_int_equal(inet_pton(AF_INET6, w[2], to), 1);
 	for (size_t i = 0; i < sizeof(to); i++)
 		strbuf_printf(&m->route6, "%02x", to[i]);
-	strbuf_printf(&m->route6,
-		      " %02x %032x 00 %032x 00000400 00000001 00000000 00000003 %8s\n",
+	strbuf_printf(&m->route6, " %02x %032x 00 %032x 00000400 00000001 00000000 00000003 %8s\n",
 		      (unsigned)atoi(slash + 1), 0, 0, w[1]);
 }
 
@@ -246,8 +245,8 @@ static void do_process(struct making *m, char *const *w)
 	char path[PATH_BYTES], text[PATH_BYTES];
 
 	snprintf(path, sizeof(path), "proc/%s/stat", w[1]);
-	snprintf(text, sizeof(text), "%s (%s) S 1 1 1 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 12345 0",
-		 w[1], w[2]);
+	snprintf(text, sizeof(text),
+		 "%s (%s) S 1 1 1 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 12345 0", w[1], w[2]);
 	tree_file(m->tree, path, text);
 	snprintf(path, sizeof(path), "proc/%s/comm", w[1]);
 	tree_file(m->tree, path, w[2]);
@@ -269,7 +268,8 @@ static void do_file(struct making *m, char *const *w)
 	size_t at = 0;
 
 	for (int i = 2; w[i]; i++)
-		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s", i > 2 ? " " : "", w[i]);
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s", i > 2 ? " " : "",
+				       w[i]);
 	snprintf(text + at, sizeof(text) - at, "\n");
 	tree_file(m->tree, w[1], text);
 }
@@ -293,17 +293,16 @@ static void do_dir(struct making *m, char *const *w)
 
 static const struct {
 	const char *word;
-	int fields;		/* at least, behind the word */
+	int fields; /* at least, behind the word */
 	void (*make)(struct making *m, char *const *w);
 } words[] = {
-	{ "dir", 1, do_dir },	    { "disk", 3, do_disk },   { "dm", 3, do_dm },
-	{ "down", 1, do_down },	    { "file", 1, do_file },   { "has", 1, do_has },
-	{ "link", 2, do_link },
-	{ "mount", 4, do_mount },   { "net", 2, do_net },     { "on", 2, do_on },
-	{ "open", 3, do_open },	    { "over", 2, do_over },   { "part", 3, do_part },
-	{ "process", 2, do_process }, { "route", 2, do_route }, { "route6", 2, do_route6 },
-	{ "swap", 1, do_swap },	    { "tcp", 4, do_tcp },     { "virt", 2, do_virt },
-	{ "vnet", 1, do_vnet },
+	{ "dir", 1, do_dir },	    { "disk", 3, do_disk },	  { "dm", 3, do_dm },
+	{ "down", 1, do_down },	    { "file", 1, do_file },	  { "has", 1, do_has },
+	{ "link", 2, do_link },	    { "mount", 4, do_mount },	  { "net", 2, do_net },
+	{ "on", 2, do_on },	    { "open", 3, do_open },	  { "over", 2, do_over },
+	{ "part", 3, do_part },	    { "process", 2, do_process }, { "route", 2, do_route },
+	{ "route6", 2, do_route6 }, { "swap", 1, do_swap },	  { "tcp", 4, do_tcp },
+	{ "virt", 2, do_virt },	    { "vnet", 1, do_vnet },
 };
 
 enum { FIELDS_MAX = 24 };
@@ -370,9 +369,12 @@ void described_make(struct described *host, const char *text)
 {
 	struct making m = {
 		.tree = &host->tree,
-		.mountinfo = STRBUF_INIT(TEXT_MAX_BYTES), .swaps = STRBUF_INIT(TEXT_MAX_BYTES),
-		.route = STRBUF_INIT(TEXT_MAX_BYTES), .route6 = STRBUF_INIT(TEXT_MAX_BYTES),
-		.tcp = STRBUF_INIT(TEXT_MAX_BYTES), .tcp6 = STRBUF_INIT(TEXT_MAX_BYTES),
+		.mountinfo = STRBUF_INIT(TEXT_MAX_BYTES),
+		.swaps = STRBUF_INIT(TEXT_MAX_BYTES),
+		.route = STRBUF_INIT(TEXT_MAX_BYTES),
+		.route6 = STRBUF_INIT(TEXT_MAX_BYTES),
+		.tcp = STRBUF_INIT(TEXT_MAX_BYTES),
+		.tcp6 = STRBUF_INIT(TEXT_MAX_BYTES),
 	};
 	CLEAN_FREE char *lines = strdup(text), *again = strdup(text);
 	char *at = lines, *line;
@@ -386,7 +388,8 @@ void described_make(struct described *host, const char *text)
 	tree_dir(&host->tree, "sys/class/net");
 	tree_dir(&host->tree, "proc/1/fd");
 	strbuf_add(&m.swaps, "Filename Type Size Used Priority\n");
-	strbuf_add(&m.route, "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n");
+	strbuf_add(&m.route,
+		   "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n");
 	strbuf_add(&m.tcp, "  sl  local_address rem_address   st tx_queue rx_queue\n");
 	while ((line = strsep(&at, "\n")))
 		do_line(&m, line);

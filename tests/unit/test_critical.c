@@ -191,6 +191,14 @@ static const struct test_case consoles[] = {
 	  "link sys/class/graphics/fb0 ../../devices/pci0000:00/0000:00:01.0/0000:01:00.0/graphics/fb0\n"
 	  "file sys/class/vtconsole/vtcon1/name (M) frame buffer device\n"
 	  "file sys/class/vtconsole/vtcon1/bind 0\n", "" },
+	{ "nothing but the dummy console is bound",
+	  "link sys/class/graphics/fb0 ../../devices/pci0000:00/0000:00:01.0/0000:01:00.0/graphics/fb0\n"
+	  "file sys/class/vtconsole/vtcon0/name (S) dummy device\n"
+	  "file sys/class/vtconsole/vtcon0/bind 1\n", "" },
+	{ "a firmware framebuffer that belongs to nobody, console on serial",
+	  "link sys/class/graphics/fb0 ../../devices/platform/efi-framebuffer.0/graphics/fb0\n"
+	  "file sys/class/vtconsole/vtcon1/name (M) frame buffer device\n"
+	  "file sys/class/vtconsole/vtcon1/bind 1\nfile sys/class/tty/console/active ttyS0\n", "" },
 	{ "a firmware framebuffer below the card (newer kernels)",
 	  "link sys/class/graphics/fb0 "
 	  "../../devices/pci0000:00/0000:00:01.0/0000:01:00.0/simple-framebuffer.0/graphics/fb0\n",

@@ -75,7 +75,7 @@ static const struct test_case nics[] = {
 	  "0000:05:00.0 critical an ssh session from fe80::2 on eth0\n"
 	  "0000:06:00.0 critical an ssh session from fe80::2 on eth1\n" },
 	{ "ssh over the loopback, a closed one, and one to elsewhere",
-	  NICS "route eth1 192.168.7.0/24\ntcp 127.0.0.1:22 127.0.0.1:40000 1 7\n"
+	  NICS "route eth1 192.168.7.0/24\ntcp 127.0.0.1:22 127.0.0.2:40000 1 7\n"
 	  "tcp 192.168.7.1:22 192.168.7.3:50000 6 8\ntcp 192.168.7.1:50001 192.168.7.3:22 1 9\n"
 	  "tcp 192.168.7.1:22 192.168.7.1:50002 1 10\n", "" },
 	{ "sshd at another port, by its configuration",

@@ -86,7 +86,7 @@ static void put16(uint8_t *p, unsigned value)
 /* Bytes of the image. */
 static size_t make_image(uint8_t *p, const struct image *image)
 {
-	unsigned units = image->units ?: 2, length = image->revision >= 3 ? 0x1c : 0x18;
+	unsigned units = image->units ?: 2, length = image->revision >= 2 ? 0x1c : 0x18;
 	uint8_t *pcir = p + PCIR;
 
 	memset(p, 0, units * UNIT);
@@ -218,6 +218,8 @@ static const struct {
 	  0x1b82, false },
 	{ "no device list in revision 0",
 	  { { GPU, .revision = 0, .devices = { 0x1b81 }, .last = true } }, 1, 0x10de, 0x1b81, false },
+	{ "no device list before revision 3",
+	  { { GPU, .revision = 2, .devices = { 0x1b81 }, .last = true } }, 1, 0x10de, 0x1b81, false },
 	{ "device list, of another vendor",
 	  { { GPU, .revision = 3, .devices = { 0x1b81 }, .last = true } }, 1, 0x1002, 0x1b81, false },
 	{ "no ROM", { { GPU, .magic = "XXXX", .last = true } }, 1, 0x10de, 0x1b80, false },
