@@ -134,9 +134,12 @@ static void let_go(const struct change *c, size_t i)
 
 	if (on_vfio(c, i))
 		return;
-	set(c, STEP_OVERRIDE, i, vfio, override_of(now(c, i)));
-	if (!f->driver)
+	if (!f->driver) {
+		set(c, STEP_OVERRIDE, i, vfio, override_of(now(c, i)));
 		return;
+	}
+	/* also where it says so already: going back passes through other values (steps.c, bind_back) */
+	step(c, STEP_OVERRIDE, i, NULL, vfio, override_of(now(c, i)));
 	if (!strcmp(f->driver, "nvidia"))
 		step(c, STEP_NVIDIA_LOCK, i, f->driver, "1", "0");
 	step(c, STEP_UNBIND, i, f->driver, NULL, NULL);
@@ -209,6 +212,17 @@ static void take_back(const struct change *c, size_t i)
 	step(c, STEP_GIVE_BACK, i, was ? was->driver : NULL, NULL, NULL);
 }
 
+/*
+ * What its driver_override is while it goes back. One that names another driver than it was on (set
+ * since, for the next boot or by mistake) would keep its own away, so that comes after.
+ */
+static const char *override_to_go(const struct change *c, size_t i)
+{
+	const struct function_settings *was = before(c, i);
+
+	return was && was->driver && strcmp(override_of(was), was->driver) ? "" : override_of(was);
+}
+
 static void restore(const struct change *c, size_t i)
 {
 	const struct function_settings *was = before(c, i), *s = now(c, i);
@@ -234,9 +248,12 @@ int release_plan(struct plan *plan, const struct card_facts *facts, const struct
 			step(&c, STEP_UNBIND, i, unit->functions[i]->driver, NULL, NULL);
 	for (size_t i = unit->n; i-- > 0;)
 		if (to_give_back(&c, i) && now(&c, i))
-			set(&c, STEP_OVERRIDE, i, override_of(before(&c, i)), override_of(now(&c, i)));
+			set(&c, STEP_OVERRIDE, i, override_to_go(&c, i), override_of(now(&c, i)));
 	for (size_t i = 0; i < unit->n; i++)
 		take_back(&c, i);
+	for (size_t i = 0; i < unit->n; i++)
+		if (to_give_back(&c, i) && now(&c, i))
+			set(&c, STEP_OVERRIDE, i, override_of(before(&c, i)), override_to_go(&c, i));
 	for (size_t i = unit->n; i-- > 0;)
 		restore(&c, i);
 	for (size_t i = unit->n; i-- > 0;)

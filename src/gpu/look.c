@@ -41,6 +41,7 @@ static void unit_of(struct card_look *look, bool function_only)
 		return;
 	look->unit.functions[0] = look->function;
 	look->unit.n = 1;
+	look->unit.card = NULL;	/* to it alone, the others of its card are neighbours */
 }
 
 static int look_again(struct gpu_services *services, const char *address, struct card_look *look,

@@ -127,6 +127,8 @@ static int bind_apply(void *services, const void *args, struct error *err)
 	const struct gpu_services *sv = services;
 	const struct function_step *s = args;
 
+	if (!prove_driver(sv, s, s->driver, NULL))
+		return 0;
 	return privd_bind(sv->privd, address_of(s), s->driver, err);
 }
 
@@ -270,6 +272,33 @@ static int unbind_apply(void *services, const void *args, struct error *err)
 	if (not_held(sv, s, err) < 0)
 		return -1;
 	return privd_unbind(sv->privd, address_of(s), name, err);
+}
+
+/*
+ * driver_override keeps every other driver away (pci_match_device()), at this point also the one that it
+ * came from; and vfio-pci knows no ids, so without it that one does not fit.
+ */
+static int bind_back(const struct gpu_services *sv, const struct function_step *s, struct error *err)
+{
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	const char *fits = driver_is_vfio(s->driver) ? s->driver : "", *text = NULL;
+	int r;
+
+	if (privd_read_override(sv->privd, address_of(s), arena, &text, err) < 0)
+		return -1;
+	if (!strcmp(text, fits) || !strcmp(text, s->driver))
+		return privd_bind(sv->privd, address_of(s), s->driver, err);
+	if (privd_override(sv->privd, address_of(s), fits, err) < 0)
+		return -1;
+	r = privd_bind(sv->privd, address_of(s), s->driver, err);
+	if (privd_override(sv->privd, address_of(s), text, r < 0 ? NULL : err) < 0)
+		return -1;
+	return r;
+}
+
+static int unbind_undo(void *services, const void *args, struct error *err)
+{
+	return !bind_prove(services, args, NULL) ? 0 : bind_back(services, args, err);
 }
 
 static int unbind_holds(void *services, const void *args)
@@ -547,6 +576,7 @@ static int remember_apply(void *services, const void *args, struct error *err)
 	json_t *value = rows_emit(taken_rows, args);
 	int r = journal_taken_put(sv->journal, ((const struct taken_step *)args)->address, value, err);
 
+	fault_inside();
 	json_decref(value);
 	return r;
 }
@@ -554,8 +584,10 @@ static int remember_apply(void *services, const void *args, struct error *err)
 static int forget_apply(void *services, const void *args, struct error *err)
 {
 	const struct gpu_services *sv = services;
+	int r = journal_taken_drop(sv->journal, ((const struct taken_step *)args)->address, err);
 
-	return journal_taken_drop(sv->journal, ((const struct taken_step *)args)->address, err);
+	fault_inside();
+	return r;
 }
 
 static int remembered(void *services, const void *args)
@@ -640,10 +672,15 @@ static int viable_prove(void *services, const void *args, struct error *err)
 {
 	const struct gpu_services *sv = services;
 	int group = (int)((const struct viable_step *)args)->group;
+	struct error why = { 0 };
 	unsigned flags = 0;
 
-	if (privd_vfio_status(sv->privd, group, &flags, err) < 0)
-		return err && err->code == ERROR_CONFLICT ? 1 : -1;	/* no file yet: udev is slower */
+	fault_inside();
+	if (privd_vfio_status(sv->privd, group, &flags, &why) < 0) {
+		if (err)
+			*err = why;
+		return why.code == ERROR_CONFLICT ? 1 : -1;	/* no file yet: udev is slower */
+	}
 	if (flags & (PRIVD_GROUP_VIABLE | PRIVD_GROUP_HELD))
 		return 0;
 	error_set(err, ERROR_PROOF_FAILED, "IOMMU group %d opens, but the kernel says it is not viable", group);
@@ -652,10 +689,8 @@ static int viable_prove(void *services, const void *args, struct error *err)
 
 static int viable_holds(void *services, const void *args)
 {
-	struct error err = { 0 };
-	int r = viable_prove(services, args, &err);
-
-	return r == 0 ? 1 : err.code == ERROR_PROOF_FAILED ? 0 : -1;
+	/* Nothing was written, so what cannot be told stands in nobody's way. */
+	return !viable_prove(services, args, NULL);
 }
 
 static unsigned viable_deadline(const void *args UNUSED)
@@ -724,7 +759,7 @@ static const struct step_kind kinds[] = {
 			    .undo = forget_apply, .prove_undone = forget_prove, .holds = remembered,
 			    .text = remember_text },
 	[STEP_UNBIND] = { "unbind", OF_FUNCTION, .apply = unbind_apply, .prove = none_prove,
-			  .undo = bind_apply, .prove_undone = bind_prove, .holds = unbind_holds,
+			  .undo = unbind_undo, .prove_undone = bind_prove, .holds = unbind_holds,
 			  .deadline_ms = driver_deadline, .text = unbind_text,
 			  .writes = unbind_writes },
 	[STEP_VIABLE] = { "viable", .args = viable_rows, .args_size = sizeof(struct viable_step),

@@ -19,6 +19,7 @@
 
 #include "base/id.h"
 #include "base/lock.h"
+#include "plan/step.h"
 
 enum {
 	CONNECT_MS = 3000, /* a call waits so long for a connection: privd is back within 2 s */
@@ -390,6 +391,8 @@ static int exchange(struct privd *p, struct privd_request *request, struct pendi
 	me->next = p->pending;
 	p->pending = me;
 	r = put(p, request, err);
+	if (!r && privd_op_writes(request->header.op))
+		fault_inside();
 	if (!r)
 		r = await_reply(me, request, err);
 	take_out(p, me);

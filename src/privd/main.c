@@ -327,9 +327,10 @@ static void serve(void)
 		if (fds[0].revents)
 			return;
 		tell_ends();
-		server_accept(&privd.server);
+		/* what a daemon that is gone had asked for comes before what its successor asks about */
 		while (server_receive(&privd.server, &request, &from))
 			handle(from, &request);
+		server_accept(&privd.server);
 	}
 }
 

@@ -27,8 +27,7 @@ enum privd_status op_override(struct op *op)
 	enum privd_status status;
 	ssize_t n;
 
-	if (name[0] && !op_driver_known(op, name))
-		return PRIVD_NO_DRIVER;
+	/* any name: what stood there before may be a driver that is not loaded now */
 	op_attribute(op, path, "driver_override");
 	status = op_write(op, path, name[0] ? name : "\n");
 	if (status != PRIVD_OK)

@@ -13,6 +13,8 @@ input).  No root is needed where /dev/fuse may be opened.
 """
 
 import contextlib
+import http.client
+import json
 import os
 import select
 import shutil
@@ -45,17 +47,20 @@ class Uevent(NamedTuple):
     env: dict
 
 
-def binary():
-    """The program: $HORCRUX_FAKEHOST, or in $HORCRUX_BUILD, or where meson builds it."""
+_FOLDERS = {"fakehost": "tests/fakehost", "horcruxd": "src/daemon", "horcrux-privd": "src/privd"}
+
+
+def binary(name="fakehost"):
+    """A program: $HORCRUX_FAKEHOST for that one, or in $HORCRUX_BUILD, or where meson builds it."""
     build = HERE.parent.parent / "build"
-    places = [os.environ.get("HORCRUX_FAKEHOST")]
+    places = [os.environ.get("HORCRUX_FAKEHOST")] if name == "fakehost" else []
     if "HORCRUX_BUILD" in os.environ:
-        places.append(os.path.join(os.environ["HORCRUX_BUILD"], "fakehost"))
-    places += [build / d / "tests/fakehost/fakehost" for d in ("meson", "check", ".")]
+        places.append(os.path.join(os.environ["HORCRUX_BUILD"], name))
+    places += [build / d / _FOLDERS[name] / name for d in ("meson", "check", ".")]
     for place in places:
         if place and os.access(place, os.X_OK):
             return str(place)
-    raise FakeHostError("fakehost is not built (or set HORCRUX_FAKEHOST to it)")
+    raise FakeHostError(f"{name} is not built (or set HORCRUX_BUILD to its folder)")
 
 
 def require_fuse():
@@ -218,6 +223,16 @@ class FakeHost:
         except FileNotFoundError:
             return None
 
+    def world(self):
+        """What taking a card changes: {address: (driver, driver_override, power/control, D3cold)}."""
+        def word(address, name):
+            try:
+                return self.read(f"sys/bus/pci/devices/{address}/{name}").strip()
+            except FileNotFoundError:
+                return None
+        return {a: (self.driver(a), word(a, "driver_override"), word(a, "power/control"),
+                    word(a, "d3cold_allowed")) for a in os.listdir(self.path("sys/bus/pci/devices"))}
+
     def start_write(self, name, value):
         """The same in a process of its own, for writes that may never come back."""
         return subprocess.Popen(["/usr/bin/python3", "-c", _WRITER, self.path(name), value],
@@ -241,6 +256,11 @@ class FakeHost:
     def write_log(self):
         rows = (line.split("\t") for line in self.read(".fake/writes").splitlines())
         return [Write(int(n), path, value, result) for n, path, value, result in rows]
+
+    def writes(self):
+        """The log in short: ["0000:01:00.0/d3cold_allowed=0", "vfio-pci/bind=0000:01:00.0"]."""
+        return ["/".join(w.path.replace("/power/", "/power-").split("/")[-2:]) + "=" + w.value
+                for w in self.write_log()]
 
     def clear_write_log(self):
         self.write(".fake/writes", "\n")
@@ -310,8 +330,235 @@ def parse_uevent(data):
     return Uevent(action, devpath, dict(line.split("=", 1) for line in rest))
 
 
-# ---- Daemon: horcruxd on a FakeHost goes here ----
-#
-# class Daemon(host, state): starts `horcruxd --dev --host-root=host.root --state-dir=state
-# --listen=127.0.0.1:PORT --libvirt=none`, and ends it, by pid, on every way out.  The daemon binds
-# its own uevent socket: give FakeHost(machine, uevents=False, uevent_path=SOCKET) then.
+# ---- horcruxd on it ----
+
+class Reply:
+    """What came back over HTTP."""
+
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    def json(self):
+        return json.loads(self.body)
+
+    def refusals(self):
+        """{code: refusal}, of a 409 or of a dry run; the first where a code is there twice."""
+        said = self.json()
+        rows = said["plan"]["refusals"] if "plan" in said else said.get("refusals", [])
+        return {row["code"]: row for row in reversed(rows)}
+
+    def __repr__(self):
+        return f"<{self.status} {self.body.decode(errors='replace')}>"
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path, timeout):
+        super().__init__("localhost", timeout=timeout)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+class Daemon:
+    """
+    horcruxd and the horcrux-privd that it starts, on a FakeHost(…, uevents=False). What they keep lies
+    beside the mount and outlives stop() and kill(), so start() is a restart.
+
+    cap: milliseconds that privd gives any operation (its own --deadline-cap); helper=False: there is none.
+    The log is printed when the with-block is left by an exception, which is when pytest shows it.
+    """
+
+    CAP = 400
+
+    def __init__(self, host, *flags, cap=0, helper=True):
+        self.host = host
+        self.flags = flags
+        self.state = os.path.join(host.directory, "state")
+        self.log_path = os.path.join(host.directory, "log")
+        self.socket_path = os.path.join(self.state, "api.sock")
+        self.process = None
+        self._lay_programs(os.path.join(host.directory, "bin"), cap, helper)
+        os.symlink(os.path.join(self.state, "uevent.sock"), host.uevent_path)
+
+    def _lay_programs(self, folder, cap, helper):
+        """The daemon starts the helper that lies beside it; here that is one told to be quick."""
+        os.mkdir(folder)
+        self.program = os.path.join(folder, "horcruxd")
+        try:
+            os.link(binary("horcruxd"), self.program)
+        except OSError:
+            shutil.copy2(binary("horcruxd"), self.program)
+        if not helper:
+            return
+        with open(os.path.join(folder, "horcrux-privd"), "w", encoding="utf-8") as f:
+            option = f"--deadline-cap={cap} " if cap else ""
+            f.write(f'#!/bin/sh\nexec {binary("horcrux-privd")} {option}"$@"\n')
+        os.chmod(f.name, 0o755)
+
+    # ---- life ----
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__(AssertionError)
+            raise
+        return self
+
+    def __exit__(self, kind, *unused):
+        try:
+            self.stop()
+        except AssertionError:
+            kind = kind or AssertionError
+            raise
+        finally:
+            if kind:
+                print(self.log())
+
+    def start(self, fault=None, wait=True, **env):
+        """fault: the words after "kill:" of HORCRUX_FAULT. wait=False: not until it answers."""
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("HORCRUX_")}
+        if fault:
+            environment["HORCRUX_FAULT"] = "kill:" + fault
+        environment.update(env)
+        argv = [self.program, "--dev", f"--host-root={self.host.root}", f"--state-dir={self.state}",
+                "--listen=none", "--libvirt=none", *self.flags]
+        with open(self.log_path, "ab") as log:
+            log.write(f"---- {fault or 'start'}\n".encode())
+            log.flush()
+            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            env=environment)
+        if wait:
+            self._await_socket()
+
+    def _await_socket(self):
+        end = time.monotonic() + 20
+        while not self._answers():
+            assert self.process.poll() is None, f"the daemon ended with {self.process.returncode}"
+            assert time.monotonic() < end, "the daemon does not listen"
+            time.sleep(0.005)
+
+    def _answers(self):
+        with socket.socket(socket.AF_UNIX) as s:
+            return s.connect_ex(self.socket_path) == 0
+
+    def stop(self, seconds=10):
+        """Ends it in the ordinary way. What a sanitizer found fails here."""
+        process, self.process = self.process, None
+        if process and process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                raise AssertionError("the daemon does not stop") from None
+            assert process.returncode == 0, f"the daemon ended with {process.returncode}"
+        for word in ("Sanitizer", "runtime error"):
+            assert word not in self.log(), "a sanitizer found something"
+
+    def kill(self):
+        """kill -9; the helper sees that and ends."""
+        process, self.process = self.process, None
+        process.kill()
+        process.wait()
+
+    def await_death(self, seconds=10):
+        """Of a daemon with a fault."""
+        process, self.process = self.process, None
+        try:
+            status = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise AssertionError("the daemon did not kill itself") from None
+        assert status == -signal.SIGKILL, f"the daemon ended with {status}"
+
+    def helper(self):
+        """The pid of its horcrux-privd; 0: none was started yet."""
+        with contextlib.suppress(FileNotFoundError, IndexError):
+            return int(Path(self.state, "run/privd.pid").read_text().split()[0])
+        return 0
+
+    def kill_helper(self):
+        os.kill(self.helper(), signal.SIGKILL)
+
+    def log(self):
+        with contextlib.suppress(FileNotFoundError):
+            return Path(self.log_path).read_text(errors="replace")
+        return ""
+
+    def memory(self):
+        """KiB: (private, resident) of the daemon."""
+        with open(f"/proc/{self.process.pid}/smaps_rollup", encoding="ascii") as f:
+            rows = dict(line.split(":") for line in f.read().splitlines()[1:])
+        kib = {k: int(v.split()[0]) for k, v in rows.items()}
+        return kib["Private_Clean"] + kib["Private_Dirty"], kib["Rss"]
+
+    # ---- asking it ----
+
+    def call(self, method, path, body=None, headers=None, timeout=30):
+        """body: bytes as they are, anything else as JSON."""
+        connection = _UnixConnection(self.socket_path, timeout)
+        sent = dict(headers or {})
+        if body is not None:
+            sent.setdefault("Content-Type", "application/json")
+            if not isinstance(body, bytes):
+                body = json.dumps(body)
+        try:
+            connection.request(method, path, body=body, headers=sent)
+            got = connection.getresponse()
+            return Reply(got.status, got.headers, got.read())
+        finally:
+            connection.close()
+
+    def get(self, path, **kw):
+        return self.call("GET", path, **kw)
+
+    def post(self, path, body=None, **kw):
+        return self.call("POST", path, body, **kw)
+
+    def device(self, address):
+        return self.get(f"/api/gpu/devices/{address}").json()
+
+    def bind(self, address, body=None, query="", **kw):
+        return self.post(f"/api/gpu/devices/{address}/bind-vfio{query}", body, **kw)
+
+    def release(self, address, body=None, query="", **kw):
+        return self.post(f"/api/gpu/devices/{address}/unbind-vfio{query}", body, **kw)
+
+    def tasks(self):
+        return self.get("/api/tasks").json()
+
+    def last_task(self):
+        return self.tasks()[-1]
+
+    def settled(self, seconds=20):
+        """All tasks, once none of them is queued or running."""
+        found = []
+
+        def over():
+            found[:] = self.tasks()
+            return not [t for t in found if t["state"] in ("queued", "running")]
+        assert self.host.wait_for(over, seconds), found
+        return found
+
+    # ---- what it keeps ----
+
+    def _records(self, folder):
+        lines = Path(self.state, folder, "journal").read_text().splitlines()
+        return [json.loads(line[17:]) for line in lines]
+
+    def unfinished(self):
+        """Ids of tasks that the journal holds for begun and not over."""
+        rows = self._records("run") + self._records("private")
+        begun = {r["task"] for r in rows if r["r"] == "task"}
+        return begun - {r["task"] for r in rows if r["r"] == "end"}
+
+    def taken(self):
+        """The table taken: {address: what it was}."""
+        rows = {r["key"]: r["value"] for r in self._records("run") if r["r"] == "taken"}
+        return {k: v for k, v in rows.items() if v is not None}

@@ -113,6 +113,12 @@ def test_there_and_back(host, helper):
         ("drivers_probe", AUDIO), ("unbind", GPU), ("driver_override", "\\n"), ("drivers_probe", GPU)]
 
 
+def test_an_override_may_name_a_driver_that_is_not_loaded(host, helper):
+    """It is what stood there before, and has to stand there again."""
+    assert helper.call("override", GPU, name="unloaded").status == "ok"
+    assert helper.call("read_override", GPU).data == b"unloaded"
+
+
 def test_power_and_reset(host, helper):
     for op, file, values in (("power", "power/control", ("auto", "on")),
                              ("d3cold", "d3cold_allowed", ("0", "1"))):
@@ -305,7 +311,6 @@ def test_refused_on_arrival(host, helper):
     assert helper.call("unbind", "0000:0a:00.0").status == "no_device"
     assert helper.call("unbind", "10000:01:00.0").status == "no_device"
     assert helper.call("bind", GPU, name="nouveau").status == "no_driver"
-    assert helper.call("override", GPU, name="none").status == "no_driver"
     assert helper.call("unbind", GPU, name="nouveau").status == "no_driver"
     assert helper.call("mdev_create", GPU, name="nvidia-256", uuid=b"u" * 16).status == "no_driver"
     assert helper.call("vfs", GPU, value=65536).status == "range"

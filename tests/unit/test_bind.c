@@ -100,6 +100,7 @@ static void finishes_what_is_half_done(void **state)
 	s[0].d3cold = s[1].d3cold = 0;
 	assert_string_equal(planned(host, bind_plan),
 			    "write down that 0000:01:00.1 was on snd_hda_intel\n"
+			    "let only vfio-pci take 0000:01:00.1\n"
 			    "unbind 0000:01:00.1 from snd_hda_intel\n"
 			    "bind 0000:01:00.1 to vfio-pci\n"
 			    "see that VFIO accepts IOMMU group 1\n");
@@ -160,6 +161,24 @@ static void gives_back_what_was(void **state)
 			    "drop the note of what 0000:01:00.0 was\n");
 }
 
+/* It names another driver than the one it was on, which could not be bound under it. */
+static void an_override_that_does_not_fit_comes_last(void **state)
+{
+	struct hand_host *host = *state;
+	struct function_settings *s;
+
+	hand_pair(host, "vfio-pci", NULL);
+	s = host->settings.items;
+	s[0].override = "vfio-pci";
+	taken(host, "0000:01:00.0", "radeon", "pci-stub");
+	assert_string_equal(planned(host, release_plan),
+			    "unbind 0000:01:00.0 from vfio-pci\n"
+			    "let any driver take 0000:01:00.0 again\n"
+			    "give 0000:01:00.0 back to radeon\n"
+			    "let only pci-stub take 0000:01:00.0\n"
+			    "drop the note of what 0000:01:00.0 was\n");
+}
+
 static void what_had_no_driver_gets_none(void **state)
 {
 	struct hand_host *host = *state;
@@ -208,6 +227,7 @@ int main(void)
 		TEST(needs_its_driver),
 		TEST(a_blocked_group_is_not_proven),
 		TEST(gives_back_what_was),
+		TEST(an_override_that_does_not_fit_comes_last),
 		TEST(what_had_no_driver_gets_none),
 		TEST(without_notes_the_kernel_chooses),
 		cmocka_unit_test(every_kind_keeps_the_laws),
