@@ -115,7 +115,7 @@ static bool add_fb0(struct critical_search *search, const struct console *consol
 		if ((*f)->bridge || !sysfs_below(path, (*f)->text))
 			continue;
 		found = true;
-		if (critical_concerns(*f))
+		if (critical_concerns(*f) && (*f)->boot_vga != 1) /* else it was told */
 			critical_add(search, *f, "console_card",
 				     "the host's console is on its framebuffer, /dev/fb0",
 				     evidence_of(search, console, "/sys/class/graphics/fb0"));

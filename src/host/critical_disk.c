@@ -112,8 +112,7 @@ static bool walk(struct disk_search *s, const struct function *f, const struct c
 		if (walk(s, f, &chain, above->block, above->partition))
 			block->found = true;
 	if (!block->found && below && !partition) {
-		snprintf(why, sizeof(why), "is part of %s, which is in place though not mounted",
-			 block->node);
+		snprintf(why, sizeof(why), "is part of %s, which is active", block->node);
 		add_fact(s, f, &chain, why, "/sys/class/block");
 		block->found = true;
 	}

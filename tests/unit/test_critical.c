@@ -56,7 +56,7 @@ static const struct test_case disks[] = {
 	{ "swap in a file is its file system's", NVME NOBODY "swap /swapfile\n", "" },
 	{ "a volume that nothing has mounted",
 	  NVME NOBODY "virt dm-3 253:3\ndm dm-3 vg-data LVM-y\non dm-3 nvme0n1p2\n",
-	  "0000:03:00.0 critical is part of /dev/mapper/vg-data, which is in place though not mounted" },
+	  "0000:03:00.0 critical is part of /dev/mapper/vg-data, which is active" },
 	{ "only the upper device tells of the pair",
 	  NVME NOBODY "virt dm-3 253:3\ndm dm-3 vg-data LVM-y\non dm-3 nvme0n1p2\n"
 	  "drop sys/devices/pci0000:00/0000:00:03.0/0000:03:00.0/host0/block/nvme0n1/nvme0n1p2/holders\n",
@@ -175,6 +175,10 @@ static const struct test_case consoles[] = {
 	  "file sys/devices/pci0000:00/0000:00:07.0/0000:07:00.0/boot_vga 1\n"
 	  "file sys/devices/pci0000:00/0000:00:01.0/0000:01:00.0/boot_vga 0\n"
 	  "file sys/class/tty/console/active tty0 ttyS0\n",
+	  "0000:07:00.0 console_card the host's console is on it\n" },
+	{ "the firmware's display with the framebuffer is told once",
+	  "file sys/devices/pci0000:00/0000:00:07.0/0000:07:00.0/boot_vga 1\n"
+	  "link sys/class/graphics/fb0 ../../devices/pci0000:00/0000:00:07.0/0000:07:00.0/graphics/fb0\n",
 	  "0000:07:00.0 console_card the host's console is on it\n" },
 	{ "the firmware's display, console on serial",
 	  "file sys/devices/pci0000:00/0000:00:07.0/0000:07:00.0/boot_vga 1\n"
