@@ -21,6 +21,7 @@ enum refusal_code {
 	REFUSE_MDEV_LIVE,		/* it carries instances */
 	REFUSE_NO_GROUP,
 	REFUSE_NO_INTERRUPT_REMAPPING,
+	REFUSE_NO_MEMORY,		/* the host has not enough that is free */
 	REFUSE_NO_RESET,		/* no way to reset it is known */
 	REFUSE_ONLY_CARD,		/* it is the host's only card */
 	REFUSE_PF_HAS_VFS,
