@@ -145,18 +145,33 @@ static void let_go(const struct change *c, size_t i)
 	step(c, STEP_UNBIND, i, f->driver, NULL, NULL);
 }
 
-static void prove_groups(const struct change *c)
+static void prove_group(struct plan *plan, int group, struct list *proven)
 {
-	struct viable_step args;
+	const struct viable_step args = { group };
 
-	if (plan_refuses(c->plan, "group_blocked"))
-		return;	/* if that is accepted, a VM cannot start yet, and need not */
-	for (size_t i = 0; i < c->unit->n; i++) {
-		args.group = c->unit->functions[i]->group;
-		if (args.group == NO_GROUP || (i && c->unit->functions[i - 1]->group == args.group))
-			continue;
-		plan_step(c->plan, gpu_step(STEP_VIABLE), &args);
-	}
+	for (LIST_EACH(const int, it, proven))
+		if (*it == group)
+			return;
+	*list_add(plan->arena, proven, int) = group;
+	if (group != NO_GROUP)
+		plan_step(plan, gpu_step(STEP_VIABLE), &args);
+}
+
+static void prove_groups(const struct change *c, struct list *proven)
+{
+	for (size_t i = 0; i < c->unit->n; i++)
+		prove_group(c->plan, c->unit->functions[i]->group, proven);
+}
+
+/* From the last function to the first, and back: the order law. */
+static void take(const struct change *c)
+{
+	prepare(c);
+	for (size_t i = c->unit->n; i-- > 0;)
+		let_go(c, i);
+	for (size_t i = 0; i < c->unit->n; i++)
+		if (!on_vfio(c, i))
+			step(c, STEP_BIND, i, vfio, NULL, NULL);
 }
 
 static void title(const struct change *c, const char *fmt_before, const char *fmt_after)
@@ -170,6 +185,7 @@ int bind_plan(struct plan *plan, const struct card_facts *facts, const struct gp
 	      struct error *err)
 {
 	const struct change c = { plan, facts, unit };
+	struct list proven = { 0 };
 
 	title(&c, "bind", " to vfio-pci");
 	unit_locks(plan, facts->gpu.inventory, unit);
@@ -178,13 +194,34 @@ int bind_plan(struct plan *plan, const struct card_facts *facts, const struct gp
 	guard_unit(plan, facts, unit, GUARD_BIND, NULL);
 	if (load_driver(&c, err) < 0)
 		return -1;
-	prepare(&c);
-	for (size_t i = unit->n; i-- > 0;)
-		let_go(&c, i);
-	for (size_t i = 0; i < unit->n; i++)
-		if (!on_vfio(&c, i))
-			step(&c, STEP_BIND, i, vfio, NULL, NULL);
-	prove_groups(&c);
+	take(&c);
+	if (!plan_refuses(plan, "group_blocked"))
+		prove_groups(&c, &proven);	/* if that is accepted, a VM cannot start yet, and need not */
+	return 0;
+}
+
+int bind_start_plan(struct plan *plan, const struct bind_card *cards, size_t n, const char *vm,
+		    struct error *err)
+{
+	struct list proven = { 0 };
+	bool bound = true;
+
+	plan->vm_start = true;
+	for (size_t i = 0; i < n; i++) {
+		const struct change c = { plan, cards[i].facts, cards[i].unit };
+
+		unit_locks(plan, c.facts->gpu.inventory, c.unit);
+		guard_unit(plan, c.facts, c.unit, GUARD_START, vm);
+		if (bound && !all_on_vfio(&c)) {
+			bound = false;
+			if (load_driver(&c, err) < 0)
+				return -1;
+		}
+	}
+	for (size_t i = 0; i < n; i++)
+		take(&(const struct change){ plan, cards[i].facts, cards[i].unit });
+	for (size_t i = 0; i < n; i++)
+		prove_groups(&(const struct change){ plan, cards[i].facts, cards[i].unit }, &proven);
 	return 0;
 }
 

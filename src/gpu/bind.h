@@ -21,5 +21,18 @@ int bind_plan(struct plan *plan, const struct card_facts *facts, const struct gp
 	      struct error *err);
 int release_plan(struct plan *plan, const struct card_facts *facts, const struct gpu_unit *unit,
 		 struct error *err);
+/* One of the cards that are taken together for a VM. */
+struct bind_card {
+	const struct card_facts *facts;
+	const struct gpu_unit *unit;
+};
+
+/*
+ * The same for the start of a VM: judged with the rules of a start (plan->vm_start is set), all cards
+ * bound before any of their groups is proven, so that those in one group do not block each other. What
+ * is bound already is judged and proven all the same. No title. Results as bind_plan().
+ */
+int bind_start_plan(struct plan *plan, const struct bind_card *cards, size_t n, const char *vm,
+		    struct error *err);
 /* The locks of a change to this unit: the card, its groups, the card of a VF's PF. */
 void unit_locks(struct plan *plan, const struct inventory *inv, const struct gpu_unit *unit);

@@ -144,8 +144,26 @@ static void guard_shares(const struct judged *j)
 	}
 }
 
+static void guard_domain(const struct judged *j)
+{
+	const struct gpu_domain *domain = gpu_unit_domain(&j->facts->gpu, j->unit);
+
+	if (!domain)
+		return;
+	if (domain->vm)
+		plan_refuse(j->plan, REFUSE_HELD, text(j, "vm %s", domain->vm),
+			    text(j, "VM %s runs with it", domain->vm), NULL,
+			    text(j, "stop VM %s first", domain->vm));
+	else
+		plan_refuse(j->plan, REFUSE_HELD, text(j, "domain %s", domain->name),
+			    text(j, "the domain %s, which Horcrux did not make, runs with it", domain->name),
+			    text(j, "virsh dumpxml %s has it as a hostdev", domain->name),
+			    text(j, "shut that domain down first: virsh shutdown %s", domain->name));
+}
+
 static void guard_held(const struct judged *j)
 {
+	guard_domain(j);
 	if (!j->facts->gpu.holders) {
 		plan_refuse_unknown(j->plan, "holders", j->unit->slot,
 				    "it cannot be told who has it open", j->facts->gpu.holders_unknown,
@@ -153,7 +171,8 @@ static void guard_held(const struct judged *j)
 		return;
 	}
 	for (LIST_EACH(const struct holder, h, j->facts->gpu.holders)) {
-		if (!gpu_unit_has(j->unit, h->address) || holder_lets_go(h))
+		if (!gpu_unit_has(j->unit, h->address) || holder_lets_go(h) ||
+		    gpu_unit_domain_is(&j->facts->gpu, j->unit, h))
 			continue;
 		if (!strcmp(h->kind, "kernel"))
 			plan_refuse(j->plan, REFUSE_HELD, text(j, "%s", h->name),
@@ -257,6 +276,16 @@ static void guard_health(const struct judged *j)
 			    "power-cycle the host, then release it from quarantine");
 }
 
+/* The same slot may hold another card now, and the same card may sit in another slot. */
+static void guard_identity(const struct judged *j)
+{
+	if (j->facts->moved_from)
+		plan_refuse_unknown(j->plan, "identity", j->unit->slot,
+				    "a card of these ids was at another place before: it moved, or it is another one",
+				    text(j, "its path was %s", j->facts->moved_from),
+				    "make sure that it is the card you mean, then accept unknown_identity");
+}
+
 /* The card's first function is what a VM resets; its other functions go along. */
 static void guard_reset(const struct judged *j)
 {
@@ -282,6 +311,17 @@ static const char *carried_by(const struct judged *j, struct pci_address address
 	return NULL;
 }
 
+/* A VM may have several cards of one group: then they do not stand in each other's way. */
+static bool goes_along(const struct judged *j, struct pci_address address)
+{
+	if (!j->facts->beside)
+		return false;
+	for (LIST_EACH(const struct pci_address, other, j->facts->beside))
+		if (pci_address_equal(*other, address))
+			return true;
+	return false;
+}
+
 static void guard_neighbours(const struct judged *j)
 {
 	struct list blockers = { 0 };
@@ -292,7 +332,7 @@ static void guard_neighbours(const struct judged *j)
 	gpu_unit_viable(inventory_of(j), j->unit, j->plan->arena, &blockers);
 	for (LIST_EACH(const char *, it, &blockers)) {
 		f = pci_address_parse(*it, &address) ? inventory_function(inventory_of(j), address) : NULL;
-		if (!f)
+		if (!f || goes_along(j, address))
 			continue;
 		carries = carried_by(j, address);
 		plan_refuse(j->plan, REFUSE_GROUP_BLOCKED, f->text,
@@ -334,6 +374,7 @@ static const struct {
 	{ FOR(BIND) | FOR(START), guard_framebuffer },
 	{ FOR(BIND) | FOR(START) | FOR(RELEASE), guard_owner },
 	{ FOR(BIND) | FOR(START) | FOR(RELEASE), guard_health },
+	{ FOR(START), guard_identity },
 	{ FOR(BIND) | FOR(START), guard_reset },
 	{ FOR(BIND) | FOR(START), guard_neighbours },
 	{ FOR(BIND) | FOR(START), guard_settings },

@@ -28,8 +28,11 @@ struct card_facts {
 	const struct list *taken;		/* struct function_settings from before we took it; empty */
 	bool vfio_driver;			/* /sys/bus/pci/drivers/vfio-pci is there */
 	bool modules;				/* the host root is "/": modules can be loaded */
+	const struct list *beside;		/* struct pci_address: what the same VM gets too; NULL */
 	const char *claimed_by;			/* VM that has the card; NULL: none */
+	int was_bound;				/* … and it was on vfio before; -1 not told */
 	const char *card_id;			/* id of the card's record; NULL: none yet */
+	const char *moved_from;			/* it sits elsewhere than was confirmed; NULL: as it was */
 	const char *stuck_why;			/* an earlier change has not come back; NULL: no */
 	const char *quarantined_why;		/* NULL: it is not */
 };

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/fdpath.h"
+#include "gpu/record.h"
 
 void card_look_finish(struct card_look *look)
 {
@@ -148,21 +149,78 @@ static void read_taken(struct gpu_services *services, struct card_look *look)
 	look->facts.taken = taken;
 }
 
+static void read_domains(struct gpu_services *services, struct card_look *look)
+{
+	struct list *domains = arena_new_of(look->arena, struct list);
+
+	if (services->domains && services->domains(services, look->arena, domains) >= 0)
+		look->facts.gpu.domains = domains;
+}
+
+/* Records that cannot be read are an error: who has a card must not be passed over. */
+static int read_record(struct gpu_services *services, struct card_look *look, struct error *err)
+{
+	struct list *records = arena_new_of(look->arena, struct list);
+	const struct card_record *r;
+
+	if (!services->store) {
+		look->facts.gpu.records_unknown = "no records of cards are kept here";
+		return 0;
+	}
+	if (records_load(services->store, services->node, look->arena, records, err) < 0)
+		return error_wrap(err, "who has %s cannot be told", look->unit.slot);
+	records_match(look->inventory, look->arena, records);
+	look->facts.gpu.records = records;
+	r = record_at(records, look->inventory, look->function->address);
+	if (!r)
+		return 0;
+	look->facts.claimed_by = r->owner;
+	look->facts.was_bound = r->was_bound;
+	look->facts.card_id = r->mod ? r->id : NULL;
+	look->facts.moved_from = r->moved_from;
+	look->facts.quarantined_why = r->quarantined_why;
+	return 0;
+}
+
+static int find(struct gpu_services *services, const char *address, bool function_only,
+		struct card_look *look, struct error *err)
+{
+	*look = (struct card_look){ .arena = arena_new(), .inventory = inventory_acquire() };
+	if (!look->inventory)
+		return error_set(err, ERROR_INTERNAL, "the host has not been read yet");
+	if (gpu_find(look->inventory, address, &look->function, err) < 0)
+		return -1;
+	unit_of(look, function_only);
+	look->facts.gpu.inventory = look->inventory;
+	look->facts.gpu.node = services->node;
+	return 0;
+}
+
+int card_find(struct gpu_services *services, const char *address, bool function_only,
+	      struct card_look *ret, struct error *err)
+{
+	CLEAN_LOOK struct card_look look = { 0 };
+
+	if (find(services, address, function_only, &look, err) < 0)
+		return -1;
+	*ret = look;
+	look = (struct card_look){ 0 };
+	return 0;
+}
+
 int card_look(struct gpu_services *services, const char *address, bool function_only, bool fresh,
 	      struct card_look *ret, struct error *err)
 {
-	CLEAN_LOOK struct card_look look = { .arena = arena_new(), .inventory = inventory_acquire() };
+	CLEAN_LOOK struct card_look look = { 0 };
 
-	if (!look.inventory)
-		return error_set(err, ERROR_INTERNAL, "the host has not been read yet");
-	if (gpu_find(look.inventory, address, &look.function, err) < 0)
+	if (find(services, address, function_only, &look, err) < 0)
 		return -1;
-	unit_of(&look, function_only);
 	if (fresh && look_again(services, address, &look, err) < 0)
 		return -1;
 	unit_of(&look, function_only);
 	look.facts.gpu.inventory = look.inventory;
-	look.facts.gpu.node = services->node;
+	if (read_record(services, &look, err) < 0)
+		return -1;
 	look.facts.modules = services->root->real;
 	look.facts.vfio_driver = fdpath_exists(services->root->fd, "sys/bus/pci/drivers/vfio-pci") == 1;
 	read_holders(services, &look);
@@ -170,6 +228,7 @@ int card_look(struct gpu_services *services, const char *address, bool function_
 	read_framebuffers(services, &look);
 	read_settings(services, &look);
 	read_taken(services, &look);
+	read_domains(services, &look);
 	*ret = look;
 	look = (struct card_look){ 0 };
 	return 0;

@@ -19,11 +19,14 @@ struct card_look {
 };
 
 /*
- * Look at the card that has this function. 0; or -1 with not_found, invalid_value, or internal (no
- * inventory yet). What privd cannot tell is unknown in the facts, not an error.
+ * Look at the card that has this function. 0; or -1 with not_found, invalid_value, store, or internal
+ * (no inventory yet). What privd cannot tell is unknown in the facts, not an error.
  * `function_only`: the unit is that one function.
  */
 int card_look(struct gpu_services *services, const char *address, bool function_only, bool fresh,
+	      struct card_look *ret, struct error *err);
+/* The same, of what the inventory knows alone: no records, nothing is asked. */
+int card_find(struct gpu_services *services, const char *address, bool function_only,
 	      struct card_look *ret, struct error *err);
 void card_look_finish(struct card_look *look);
 #define CLEAN_LOOK CLEANUP(card_look_finish)

@@ -17,6 +17,7 @@ static const struct row record_rows[] = {
 	{ "path", ROW_STRING, 0, RECORD(path), .max = 1024 },
 	{ "address", ROW_STRING, 0, RECORD(address) },
 	{ "owner", ROW_STRING, 0, RECORD(owner) },
+	{ "was_bound", ROW_BOOL, 0, RECORD(was_bound) },
 	{ "quarantined_why", ROW_STRING, 0, RECORD(quarantined_why), .max = 512 },
 	{ "last_reset", ROW_STRING, 0, RECORD(last_reset) },
 	{ "seen_at", ROW_STRING, 0, RECORD(seen_at) },
@@ -130,6 +131,7 @@ static void mint(const struct card *card, const char *ids, struct arena *arena,
 		.path = arena_strdup(arena, first_of(card)->path_key),
 		.address = arena_strdup(arena, card->text),
 		.seen_at = arena_strdup(arena, time_now(text)),
+		.was_bound = -1,
 		.present = true,
 		.changed = true,
 	};
@@ -214,7 +216,7 @@ int card_owner(struct store *store, const char *node, const char *id, struct are
 
 /* vm NULL: nobody. The swap holds only if nobody wrote since it was read. */
 static int set_owner(struct store *store, const char *node, const char *id, const char *from,
-		     const char *to, const char *path, struct error *err)
+		     const char *to, const char *path, int was_bound, struct error *err)
 {
 	CLEANUP(arena_freep) struct arena *arena = arena_new();
 	struct card_record record;
@@ -230,6 +232,8 @@ static int set_owner(struct store *store, const char *node, const char *id, cons
 		if (from && (!record.owner || strcmp(record.owner, from)))
 			return 0;
 		record.owner = to;
+		if (!to || was_bound >= 0)
+			record.was_bound = was_bound;
 		if (path)
 			record.path = path;
 		r = record_save(store, node, &record, err);
@@ -240,13 +244,13 @@ static int set_owner(struct store *store, const char *node, const char *id, cons
 }
 
 int card_claim(struct store *store, const char *node, const char *id, const char *vm,
-	       const char *path, struct error *err)
+	       const char *path, int was_bound, struct error *err)
 {
-	return set_owner(store, node, id, NULL, vm, path, err);
+	return set_owner(store, node, id, NULL, vm, path, was_bound, err);
 }
 
 int card_unclaim(struct store *store, const char *node, const char *id, const char *vm,
 		 struct error *err)
 {
-	return set_owner(store, node, id, vm, NULL, NULL, err);
+	return set_owner(store, node, id, vm, NULL, NULL, -1, err);
 }

@@ -18,6 +18,7 @@ struct card_record {
 	const char *path;		/* function.path_key where it was confirmed to be */
 	const char *address;		/* where it was last seen */
 	const char *owner;		/* VM that has the whole card; NULL: nobody */
+	int was_bound;			/* it was on vfio before its owner took it; -1 not told */
 	const char *quarantined_why;	/* it did not come back from a reset; NULL */
 	const char *last_reset;		/* RFC 3339; NULL never */
 	const char *seen_at;		/* first sight, RFC 3339 */
@@ -49,9 +50,10 @@ const struct card_record *record_at(const struct list *records, const struct inv
  * Claim a card for a VM, or drop its claim: read, compare, swap, a few times if others write meanwhile.
  * card_claim: error conflict when another VM has it (the message names it). Claiming what one has and
  * dropping what one has not are no errors. `path` (may be NULL): where it is now, confirmed by this.
+ * was_bound is kept with the claim, so that its end leaves the card as it was; -1: as was noted.
  */
 int card_claim(struct store *store, const char *node, const char *id, const char *vm,
-	       const char *path, struct error *err);
+	       const char *path, int was_bound, struct error *err);
 int card_unclaim(struct store *store, const char *node, const char *id, const char *vm,
 		 struct error *err);
 /* 1 and the owner's id in the arena, 0 nobody, -1. */

@@ -10,12 +10,20 @@
 #include "plan/privd_client.h"
 #include "plan/step.h"
 
+struct store;
+
 /* What steps of this layer work with; every layer's services begin with it. */
 struct gpu_services {
 	struct privd *privd;
 	const struct host_root *root;
 	struct journal *journal;
 	const char *node;		/* name of this host */
+	struct store *store;		/* with the records of cards; NULL: none are kept */
+	/*
+	 * The running domains that have functions of this host: struct gpu_domain in the arena. Never
+	 * waits. -1: not known now. NULL: nobody here knows of any.
+	 */
+	int (*domains)(struct gpu_services *services, struct arena *arena, struct list *domains);
 };
 
 /* Args of every kind about one function; each kind uses some of the fields. */

@@ -29,8 +29,29 @@ bool gpu_unit_has(const struct gpu_unit *unit, struct pci_address address)
 	return false;
 }
 
+const struct gpu_domain *gpu_unit_domain(const struct gpu_facts *facts, const struct gpu_unit *unit)
+{
+	if (!facts->domains)
+		return NULL;
+	for (LIST_EACH(const struct gpu_domain, domain, facts->domains))
+		for (LIST_EACH(const struct pci_address, address, &domain->addresses))
+			if (gpu_unit_has(unit, *address))
+				return domain;
+	return NULL;
+}
+
+/* libvirt gives a VM's functions to nobody but its QEMU, by the group's VFIO node. */
+bool gpu_unit_domain_is(const struct gpu_facts *facts, const struct gpu_unit *unit,
+			const struct holder *holder)
+{
+	return holder->node && !strncmp(holder->node, "/dev/vfio/", 10) &&
+	       !strncmp(holder->name, "qemu", 4) && gpu_unit_domain(facts, unit);
+}
+
 enum fact gpu_unit_held(const struct gpu_facts *facts, const struct gpu_unit *unit)
 {
+	if (gpu_unit_domain(facts, unit))
+		return FACT_YES;
 	if (!facts->holders)
 		return FACT_UNKNOWN;
 	for (LIST_EACH(const struct holder, h, facts->holders))

@@ -21,6 +21,11 @@ void gpu_unit_of(const struct inventory *inv, const struct function *f, struct g
 bool gpu_unit_has(const struct gpu_unit *unit, struct pci_address address);
 /* Could `field` of one of its functions not be read? Then *reason says why. */
 bool gpu_unit_unreadable(const struct gpu_unit *unit, const char *field, const char **reason);
+/* The running domain that has one of its functions; NULL: none that is known. */
+const struct gpu_domain *gpu_unit_domain(const struct gpu_facts *facts, const struct gpu_unit *unit);
+/* Is that holder the QEMU of a domain that is known to have the unit, so that it is told already? */
+bool gpu_unit_domain_is(const struct gpu_facts *facts, const struct gpu_unit *unit,
+			const struct holder *holder);
 /* Does a VM or process (not the kernel itself) hold it? */
 enum fact gpu_unit_held(const struct gpu_facts *facts, const struct gpu_unit *unit);
 /* See gpu_card_state. */

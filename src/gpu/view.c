@@ -257,20 +257,33 @@ static void add_holder(const struct holder *h, struct arena *arena, struct wire_
 	to->since = h->since;
 }
 
+static void add_domain(const struct gpu_domain *domain, struct wire_device *out, struct arena *arena)
+{
+	struct wire_holder *to = list_add(arena, &out->used_by, struct wire_holder);
+
+	to->kind = HOLDER_VM;
+	to->id = domain->vm ?: domain->name;
+	to->name = domain->name;
+	to->since = domain->since;
+}
+
 static void set_use(const struct gpu_facts *facts, const struct gpu_unit *unit, struct arena *arena,
 		    struct wire_device *out)
 {
+	static const struct list nobody = { 0 };
+	const struct gpu_domain *domain = gpu_unit_domain(facts, unit);
 	const char *reason = facts->holders_unknown ?: "holders were not read";
 
 	out->in_use = gpu_unit_held(facts, unit) == FACT_YES;
-	if (!facts->holders) {
-		unknown(arena, out, "used_by", reason);
-	} else {
+	if (domain || facts->holders)
 		out->used_by = (struct list){ 0 };
-		for (LIST_EACH(const struct holder, h, facts->holders))
-			if (gpu_unit_has(unit, h->address))
-				add_holder(h, arena, out);
-	}
+	if (domain)
+		add_domain(domain, out, arena);
+	if (!facts->holders && !domain)
+		unknown(arena, out, "used_by", reason);
+	for (LIST_EACH(const struct holder, h, facts->holders ?: &nobody))
+		if (gpu_unit_has(unit, h->address) && !gpu_unit_domain_is(facts, unit, h))
+			add_holder(h, arena, out);
 	out->state = gpu_unit_state(facts, unit);
 	if (out->state >= 0)
 		return;

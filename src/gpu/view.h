@@ -21,6 +21,14 @@ struct gpu_assignment {
 	const char *vm;
 };
 
+/* A running domain that has functions of this host, whoever made it. */
+struct gpu_domain {
+	const char *name;	/* libvirt's */
+	const char *vm;		/* id of the VM that it is; NULL: not one of ours */
+	const char *since;	/* RFC 3339; NULL unknown */
+	struct list addresses;	/* struct pci_address */
+};
+
 struct gpu_facts {
 	const struct inventory *inventory;
 	const struct list *holders;   /* struct holder; NULL: they could not be read */
@@ -30,6 +38,7 @@ struct gpu_facts {
 	const struct list *records;	  /* struct card_record (record.h); NULL: unknown */
 	const char *records_unknown;	  /* why */
 	const struct list *assignments; /* struct gpu_assignment; NULL: not known here */
+	const struct list *domains;	/* struct gpu_domain; NULL: not known here (holders tell then) */
 	struct list stuck;		  /* struct row_pair: address of a card's slot, why */
 	const char *node;	      /* name of this host */
 };

@@ -399,14 +399,14 @@ static void add_devices(const struct builder *b, xmlNodePtr domain)
 	set(add_text(node, "backend", "/dev/urandom"), "model", "random");
 }
 
-static void warn(const struct builder *b)
+void domain_warnings(bool kvm, bool primary, struct arena *arena, struct list *warnings)
 {
-	if (!b->facts->kvm)
+	if (!kvm)
 		list_add_string(
-			b->arena, b->warnings,
+			arena, warnings,
 			"this host has no KVM: the guest runs in emulation, many times slower");
-	if (has_primary(b))
-		list_add_string(b->arena, b->warnings,
+	if (primary)
+		list_add_string(arena, warnings,
 				"its only display is the card, and no keyboard is passed to it: "
 				"reach it over the network");
 }
@@ -468,7 +468,7 @@ const char *domain_xml(const struct vm_record *vm, const struct domain_facts *fa
 	add_devices(&b, domain);
 	text = print(domain, arena, err);
 	if (text)
-		warn(&b);
+		domain_warnings(facts->kvm, has_primary(&b), arena, warnings);
 	xmlFreeDoc(doc);
 	return text;
 }

@@ -45,6 +45,9 @@ struct domain_facts {
 const char *domain_xml(const struct vm_record *vm, const struct domain_facts *facts,
 		       struct arena *arena, struct list *warnings, struct error *err);
 
+/* The same warnings alone. primary: a card is its display. */
+void domain_warnings(bool kvm, bool primary, struct arena *arena, struct list *warnings);
+
 /* What we put into a domain's metadata. Absent: NULL. */
 struct domain_mark {
 	const char *vm;		/* id of the VM that the domain is; NULL: it is not ours */

@@ -255,6 +255,7 @@ int vm_normalise(const struct wire_vm_spec *asked, const struct list *taken, str
 	vm.spec.hide_hypervisor = or_default(asked->hide_hypervisor, HIDE_AUTO);
 	vm.spec.autostart = or_default(asked->autostart, 0);
 	vm.spec.start = -1;
+	vm.spec.accept = (struct list){ .null = true };
 	if (vm.spec.cdrom.null)
 		vm.spec.cdrom = (struct list){ 0 };
 	if (normal_disks(asked, &vm, arena, err) < 0 || normal_cards(asked, &vm, arena, err) < 0 ||

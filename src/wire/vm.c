@@ -182,10 +182,14 @@ static const struct row passthrough_rows[] = {
 		"autostart", ROW_BOOL, 0, SPEC(autostart), .help = "start it with the host"          \
 	}
 
+static const char accept_help[] =
+	"codes of refusals that are to be passed over, where they can be";
+
 #define BASE 0
 const struct row wire_vm_spec_rows[] = {
 	SPEC_ROWS,
 	{ "start", ROW_BOOL, ROW_OPTIONAL, SPEC(start), .help = "start it at once" },
+	{ "accept", ROW_STRINGS, ROW_OPTIONAL, SPEC(accept), .max = 32, .help = accept_help },
 	ROW_END,
 };
 #undef BASE
@@ -220,9 +224,33 @@ const struct row wire_vm_change_rows[] = {
 	ROW_END,
 };
 
+#define TIMEOUT(type)                                                                              \
+	{ "timeout_s", ROW_INT, 0, AT(type, timeout_s),                                            \
+	  .help = "seconds to wait for the guest to power off, 1 to 3600; default 120", .min = 1,  \
+	  .max = 3600 }
+
 const struct row wire_vm_stop_rows[] = {
-	{ "timeout_s", ROW_INT, 0, AT(wire_vm_stop, timeout_s),
-	  .help = "seconds to wait for the guest to power off, 1 to 3600; default 120", .min = 1,
-	  .max = 3600 },
+	TIMEOUT(wire_vm_stop),
+	ROW_END,
+};
+
+const struct row wire_vm_restart_rows[] = {
+	TIMEOUT(wire_vm_restart),
+	{ "accept", ROW_STRINGS, 0, AT(wire_vm_restart, accept), .max = 32, .help = accept_help },
+	ROW_END,
+};
+
+const struct row wire_vm_query_rows[] = {
+	{ "state", ROW_WORD, 0, AT(wire_vm_query, state), .words = wire_vm_state_words,
+	  .help = "only VMs in this state" },
+	{ "node", ROW_STRING, 0, AT(wire_vm_query, node), .help = "on this node" },
+	ROW_END,
+};
+
+const struct row wire_vm_delete_rows[] = {
+	{ "dry_run", ROW_BOOL, 0, AT(wire_vm_delete, dry_run),
+	  .help = "true: answer with the plan, change nothing" },
+	{ "delete_disks", ROW_BOOL, 0, AT(wire_vm_delete, delete_disks),
+	  .help = "true: delete its disks too; otherwise they are kept" },
 	ROW_END,
 };

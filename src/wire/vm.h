@@ -45,6 +45,7 @@ struct wire_vm_spec {
 	int hide_hypervisor;		/* enum wire_hide */
 	int autostart;
 	int start;			/* of the request; never stored */
+	struct list accept;		/* strings, as start */
 };
 
 /* PATCH /api/vms/:id. */
@@ -58,6 +59,24 @@ struct wire_vm_change {
 /* POST …/stop. */
 struct wire_vm_stop {
 	int64_t timeout_s;
+};
+
+/* POST …/restart. */
+struct wire_vm_restart {
+	int64_t timeout_s;
+	struct list accept;		/* strings: codes of refusals */
+};
+
+/* GET /api/vms. What is null does not filter. */
+struct wire_vm_query {
+	int state;			/* enum wire_vm_state */
+	const char *node;
+};
+
+/* DELETE /api/vms/:id. */
+struct wire_vm_delete {
+	int dry_run;
+	int delete_disks;
 };
 
 /* A VM as it is answered: its spec, and how it stands. */
@@ -95,6 +114,9 @@ extern const char *const wire_vm_state_words[];
 extern const struct row wire_vm_spec_rows[];	/* of the request */
 extern const struct row wire_vm_change_rows[];
 extern const struct row wire_vm_stop_rows[];
+extern const struct row wire_vm_restart_rows[];
+extern const struct row wire_vm_query_rows[];
+extern const struct row wire_vm_delete_rows[];
 extern const struct row wire_vm_rows[];		/* of the answer */
 
 /* Row checks: an id of a VM, a name of a file or volume (no path). */

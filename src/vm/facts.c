@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Looking at the world for the planners. See facts.h. */
+#include "vm/facts.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "gpu/record.h"
+#include "host/rom.h"
+#include "vm/rom_file.h"
+
+enum { KEY_BYTES = STORE_KEY_MAX + 1, RECORD_TRIES = 30, RECORD_PAUSE_MS = 100 };
+
+void vm_facts_init(struct vm_facts *facts, const struct vm_services *services)
+{
+	*facts = (struct vm_facts){ .arena = arena_new(),
+				    .pool = services->pool,
+				    .pool_path = services->pool_path,
+				    .network = services->network };
+}
+
+static void finish_cards(struct list *cards)
+{
+	for (LIST_EACH(struct vm_card, card, cards))
+		card_look_finish(&card->look);
+}
+
+void vm_facts_finish(struct vm_facts *facts)
+{
+	finish_cards(&facts->cards);
+	finish_cards(&facts->claims);
+	arena_free(facts->arena);
+}
+
+/* ---- records ---- */
+
+int vm_list(struct store *store, struct arena *arena, struct list *vms, struct error *err)
+{
+	struct list rows = { 0 };
+
+	if (store_list(store, "vms/", arena, &rows, NULL, err) < 0)
+		return -1;
+	for (LIST_EACH(const struct store_row, row, &rows))
+		if (vm_record_parse(row->value, row->mod, arena,
+				    list_add(arena, vms, struct vm_record), err) < 0)
+			return error_wrap(err, "%s", row->key);
+	return (int)vms->n;
+}
+
+int vm_assignments(struct store *store, struct arena *arena, struct list *list, struct error *err)
+{
+	struct list vms = { 0 };
+	struct pci_address address;
+
+	if (vm_list(store, arena, &vms, err) < 0)
+		return -1;
+	for (LIST_EACH(const struct vm_record, vm, &vms))
+		for (LIST_EACH(const struct wire_passthrough, card, &vm->spec.gpu_passthrough))
+			if (pci_address_parse(card->pci_address, &address))
+				*list_add(arena, list, struct gpu_assignment) =
+					(struct gpu_assignment){ address, vm->spec.id };
+	return (int)list->n;
+}
+
+int vm_look_record(struct vm_services *services, const char *id, struct vm_facts *facts,
+		   struct error *err)
+{
+	struct list rows = { 0 };
+	struct vm_record vm;
+
+	if (store_list(services->gpu.store, "vms/", facts->arena, &rows, NULL, err) < 0)
+		return -1;
+	for (LIST_EACH(const struct store_row, row, &rows)) {
+		if (vm_record_parse(row->value, row->mod, facts->arena, &vm, err) < 0)
+			return error_wrap(err, "%s", row->key);
+		if (strcmp(vm.spec.id, id)) {
+			*list_add(facts->arena, &facts->others, struct vm_record) = vm;
+			continue;
+		}
+		facts->vm = vm;
+		facts->stored = row->value;
+	}
+	if (facts->stored)
+		return 0;
+	error_set(err, ERROR_NOT_FOUND, "there is no VM %.70s", id);
+	return error_hint(err, "GET /api/vms lists those that are there");
+}
+
+/* ---- libvirt ---- */
+
+int vm_look_domain(struct vm_services *services, struct vm_facts *facts, struct error *err)
+{
+	const char *id = facts->vm.spec.id;
+	struct list domains = { 0 };
+	int r = virt_active(services->virt, id, &facts->state, err);
+
+	if (r < 0)
+		return -1;
+	facts->active = r == 1;
+	if (virt_domains(services->virt, facts->arena, &domains, err) < 0)
+		return -1;
+	for (LIST_EACH(const struct virt_domain, domain, &domains))
+		facts->foreign |= !domain->vm && !strcmp(domain->name, id);
+	return 0;
+}
+
+int vm_look_host(struct vm_services *services, struct vm_facts *facts, struct error *err)
+{
+	return virt_host(services->virt, &facts->host, err);
+}
+
+static int look_volume(struct vm_services *services, struct vm_facts *facts, const char *name,
+		       struct vm_volume *volume, struct error *err)
+{
+	int r;
+
+	*volume = (struct vm_volume){ .name = name };
+	if (!name || !facts->pool_active)
+		return 0;
+	r = virt_volume(services->virt, facts->pool, name, facts->arena, &volume->path,
+			&volume->format, NULL, err);
+	volume->there = r == 1;
+	return r < 0 ? -1 : 0;
+}
+
+static int look_volumes(struct vm_services *services, struct vm_facts *facts, struct error *err)
+{
+	const struct wire_vm_spec *spec = &facts->vm.spec;
+
+	for (LIST_EACH(const struct wire_disk, disk, &spec->disks))
+		if (look_volume(services, facts, disk->volume,
+				list_add(facts->arena, &facts->disks, struct vm_volume), err) < 0)
+			return -1;
+	for (LIST_EACH(const char *, name, &spec->cdrom))
+		if (look_volume(services, facts, *name,
+				list_add(facts->arena, &facts->cdrom, struct vm_volume), err) < 0)
+			return -1;
+	if (spec->boot &&
+	    (look_volume(services, facts, spec->boot->kernel, &facts->kernel, err) < 0 ||
+	     look_volume(services, facts, spec->boot->initrd, &facts->initrd, err) < 0))
+		return -1;
+	if (spec->firmware != FIRMWARE_UEFI)
+		return 0;
+	return look_volume(services, facts, vm_nvram_volume(&facts->vm, facts->arena),
+			   &facts->nvram, err);
+}
+
+int vm_look_storage(struct vm_services *services, struct vm_facts *facts, struct error *err)
+{
+	const char *path = NULL;
+
+	if (virt_pool_state(services->virt, facts->pool, &facts->pool_defined, &facts->pool_active,
+			    facts->arena, &path, err) < 0)
+		return -1;
+	if (path)
+		facts->pool_path = path;
+	return look_volumes(services, facts, err);
+}
+
+int vm_look_network(struct vm_services *services, struct vm_facts *facts, struct error *err)
+{
+	return virt_network_state(services->virt, facts->network, &facts->network_defined,
+				  &facts->network_active, err);
+}
+
+/* ---- cards ---- */
+
+static int look_at(struct vm_services *services, const char *address, bool function_only,
+		   enum vm_look_depth depth, struct card_look *look, struct error *err)
+{
+	return depth == LOOK_FIND ? card_find(&services->gpu, address, function_only, look, err)
+				  : card_look(&services->gpu, address, function_only,
+					      depth == LOOK_FRESH, look, err);
+}
+
+/* A card that has just come has its record a moment later. */
+static int look_with_record(struct vm_services *services, const char *address, bool function_only,
+			    enum vm_look_depth depth, struct card_look *look, struct error *err)
+{
+	const struct timespec pause = { .tv_nsec = RECORD_PAUSE_MS * 1000000L };
+	int r = look_at(services, address, function_only, depth, look, err);
+
+	for (int i = 0; !r && depth != LOOK_FIND && !look->facts.card_id && i < RECORD_TRIES; i++) {
+		card_look_finish(look);
+		nanosleep(&pause, NULL);
+		r = look_at(services, address, function_only, depth, look, err);
+	}
+	return r;
+}
+
+static void look_at_rom(struct vm_services *services, struct vm_card *card, struct arena *arena)
+{
+	const struct function *f = card->look.unit.functions[0];
+	struct rom_file rom = { 0 };
+
+	if (rom_file_read(services->rom_folders, card->asked->rom_file, arena, &rom, &card->rom) <
+	    0)
+		return;
+	if (rom_matches(rom.bytes, rom.n, f->vendor, f->device, &card->rom) < 0)
+		error_wrap(&card->rom, "the ROM %s is not for %s", card->asked->rom_file, f->text);
+	else
+		card->rom_path = rom.path;
+}
+
+/* Only that it is not there is told in the card: what cannot be read at all is an error. */
+static int look_card(struct vm_services *services, struct vm_card *card, bool function_only,
+		     enum vm_look_depth depth, struct error *err)
+{
+	struct error why = { 0 };
+
+	if (look_with_record(services, card->address, function_only, depth, &card->look, &why) ==
+	    0) {
+		if (!card->look.unit.card)
+			error_set(&card->missing, ERROR_NOT_FOUND, "%s is no function of a card",
+				  card->address);
+		return 0;
+	}
+	if (why.code == ERROR_NOT_FOUND || why.code == ERROR_GONE) {
+		card->missing = why;
+		return 0;
+	}
+	if (err)
+		*err = why;
+	return -1;
+}
+
+int vm_look_cards(struct vm_services *services, struct vm_facts *facts, enum vm_look_depth depth,
+		  struct error *err)
+{
+	struct vm_card *card;
+
+	for (LIST_EACH(const struct wire_passthrough, asked, &facts->vm.spec.gpu_passthrough)) {
+		card = list_add(facts->arena, &facts->cards, struct vm_card);
+		*card = (struct vm_card){ .asked = asked,
+					  .address = asked->pci_address,
+					  .was_bound = -1 };
+		if (look_card(services, card, asked->multifunction == 0, depth, err) < 0)
+			return -1;
+		if (card->missing.code)
+			continue;
+		if (asked->rom_file)
+			look_at_rom(services, card, facts->arena);
+		if (card->look.facts.claimed_by &&
+		    !strcmp(card->look.facts.claimed_by, facts->vm.spec.id)) {
+			card->claim = card->look.facts.card_id;
+			card->was_bound = card->look.facts.was_bound;
+		}
+	}
+	return 0;
+}
+
+/* What of the card the VM got: the entry of its spec says it. */
+static void of_spec(const struct vm_facts *facts, const struct inventory *inv, struct vm_card *card)
+{
+	struct pci_address asked, slot;
+	const struct card *found;
+
+	if (!pci_address_parse(card->address, &slot))
+		return;
+	for (LIST_EACH(const struct wire_passthrough, it, &facts->vm.spec.gpu_passthrough)) {
+		found = pci_address_parse(it->pci_address, &asked) ? inventory_card(inv, asked)
+								   : NULL;
+		if (found && pci_address_equal(found->slot, slot))
+			card->asked = it;
+	}
+}
+
+static int look_claim(struct vm_services *services, struct vm_facts *facts,
+		      const struct inventory *inv, const struct card_record *record,
+		      enum vm_look_depth depth, struct error *err)
+{
+	struct vm_card *card = list_add(facts->arena, &facts->claims, struct vm_card);
+	bool function_only;
+
+	*card = (struct vm_card){ .address = record->address,
+				  .claim = record->id,
+				  .was_bound = record->was_bound };
+	if (!record->present)
+		return error_set(&card->missing, ERROR_GONE,
+				 "the card that was at %s is not there any more", record->address),
+		       0;
+	of_spec(facts, inv, card);
+	function_only = card->asked && card->asked->multifunction == 0;
+	if (function_only)
+		card->address = card->asked->pci_address;
+	return look_card(services, card, function_only, depth, err);
+}
+
+int vm_look_claims(struct vm_services *services, struct vm_facts *facts, enum vm_look_depth depth,
+		   struct error *err)
+{
+	CLEANUP(inventory_releasep) struct inventory *inv = inventory_acquire();
+	struct list records = { 0 };
+
+	if (!inv)
+		return error_set(err, ERROR_INTERNAL, "the host has not been read yet");
+	if (records_load(services->gpu.store, services->gpu.node, facts->arena, &records, err) < 0)
+		return -1;
+	records_match(inv, facts->arena, &records);
+	for (LIST_EACH(const struct card_record, record, &records))
+		if (record->owner && !strcmp(record->owner, facts->vm.spec.id) &&
+		    look_claim(services, facts, inv, record, depth, err) < 0)
+			return -1;
+	return 0;
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Steps about what libvirt runs: domains, which are transient, and networks. All of it dies with
+ * the boot. See steps.h and plan/step.h.
+ */
+#include "vm/lifecycle.h"
+#include "vm/steps.h"
+
+enum {
+	/* Each a little more than libvirt.h waits itself. */
+	DOMAIN_DEADLINE_MS = 620000,
+	DESTROY_DEADLINE_MS = 140000,
+	NETWORK_DEADLINE_MS = 140000,
+	XML_MAX = 256 << 10,
+};
+
+/* ---- domain ---- */
+
+#define DOMAIN(field) offsetof(struct domain_step, field)
+
+static const struct row domain_rows[] = {
+	{ "vm", ROW_STRING, ROW_REQUIRED, DOMAIN(vm) },
+	{ "xml", ROW_STRING, ROW_REQUIRED, DOMAIN(xml), .max = XML_MAX },
+	ROW_END,
+};
+
+static int domain_apply(void *services, const void *args, struct error *err)
+{
+	const struct vm_services *sv = services;
+	const struct domain_step *s = args;
+	int r = virt_active(sv->virt, s->vm, NULL, err);
+
+	if (r)
+		return r < 0 ? -1 : 0;
+	r = virt_create(sv->virt, s->xml, err);
+	fault_inside();
+	return r;
+}
+
+static int domain_prove(void *services, const void *args, struct error *err)
+{
+	const struct vm_services *sv = services;
+	const struct domain_step *s = args;
+	int r = virt_active(sv->virt, s->vm, NULL, err);
+
+	if (r)
+		return r < 0 ? -1 : 0;
+	error_set(err, ERROR_PROOF_FAILED, "VM %s started and ended again at once", s->vm);
+	return error_hint(err, "QEMU's own words are in /var/log/libvirt/qemu/%s.log", s->vm);
+}
+
+static int domain_undo(void *services, const void *args, struct error *err)
+{
+	const struct vm_services *sv = services;
+
+	return virt_destroy(sv->virt, ((const struct domain_step *)args)->vm, err);
+}
+
+static int still_runs(const struct vm_services *sv, const char *vm, struct error *err)
+{
+	int r = virt_active(sv->virt, vm, NULL, err);
+
+	return r <= 0 ? r : error_set(err, ERROR_PROOF_FAILED, "VM %s still runs", vm);
+}
+
+static int domain_prove_undone(void *services, const void *args, struct error *err)
+{
+	return still_runs(services, ((const struct domain_step *)args)->vm, err);
+}
+
+static int domain_holds(void *services, const void *args)
+{
+	const struct vm_services *sv = services;
+
+	return virt_active(sv->virt, ((const struct domain_step *)args)->vm, NULL, NULL);
+}
+
+static unsigned domain_deadline(const void *args UNUSED)
+{
+	return DOMAIN_DEADLINE_MS;
+}
+
+static const char *domain_text(const void *args, struct arena *arena)
+{
+	return arena_printf(arena, "start the domain %s", ((const struct domain_step *)args)->vm);
+}
+
+/* ---- shutdown, destroy ---- */
+
+#define END(field) offsetof(struct end_step, field)
+
+static const struct row end_rows[] = {
+	{ "vm", ROW_STRING, ROW_REQUIRED, END(vm) },
+	{ "timeout_s", ROW_INT, 0, END(timeout_s), .min = 1, .max = 3600 },
+	ROW_END,
+};
+
+static int shutdown_apply(void *services, const void *args, struct error *err)
+{
+	const struct vm_services *sv = services;
+	int r = virt_shutdown(sv->virt, ((const struct end_step *)args)->vm, err);
+
+	fault_inside();
+	return r < 0 && err && err->code == ERROR_NOT_FOUND ? 0 : r; /* it is off already */
+}
+
+/* While libvirt cannot be asked, nothing is known: that is no reason to give up before the time is
+ * over. */
+static int shutdown_prove(void *services, const void *args, struct error *err)
+{
+	const struct vm_services *sv = services;
+	const struct end_step *s = args;
+	int r = virt_active(sv->virt, s->vm, NULL, err);
+
+	if (r <= 0)
+		return r < 0 ? 1 : 0;
+	error_set(err, ERROR_CONFLICT,
+		  "the guest of VM %s did not power off within %lld s, and runs on", s->vm,
+		  (long long)s->timeout_s);
+	error_hint(err, "ask again with a longer timeout_s, or end it at once: horcrux vm kill %s",
+		   s->vm);
+	return 1;
+}
+
+static int destroy_apply(void *services, const void *args, struct error *err)
+{
+	const struct vm_services *sv = services;
+	int r = virt_destroy(sv->virt, ((const struct end_step *)args)->vm, err);
+
+	fault_inside();
+	return r;
+}
+
+static int destroy_prove(void *services, const void *args, struct error *err)
+{
+	return still_runs(services, ((const struct end_step *)args)->vm, err);
+}
+
+static int ended(void *services, const void *args)
+{
+	const struct vm_services *sv = services;
+	int r = virt_active(sv->virt, ((const struct end_step *)args)->vm, NULL, NULL);
+
+	return r < 0 ? -1 : !r;
+}
+
+static unsigned shutdown_deadline(const void *args)
+{
+	return (unsigned)((const struct end_step *)args)->timeout_s * 1000;
+}
+
+static unsigned destroy_deadline(const void *args UNUSED)
+{
+	return DESTROY_DEADLINE_MS;
+}
+
+static const char *shutdown_text(const void *args, struct arena *arena)
+{
+	const struct end_step *s = args;
+
+	return arena_printf(
+		arena, "press the power button of VM %s and wait for its guest, at most %lld s",
+		s->vm, (long long)s->timeout_s);
+}
+
+static const char *destroy_text(const void *args, struct arena *arena)
+{
+	return arena_printf(arena, "end VM %s at once", ((const struct end_step *)args)->vm);
+}
+
+/* ---- network ---- */
+
+static const struct row network_rows[] = {
+	{ "network", ROW_STRING, ROW_REQUIRED, offsetof(struct network_step, network) },
+	ROW_END,
+};
+
+static int network_apply(void *services, const void *args, struct error *err)
+{
+	const struct vm_services *sv = services;
+	int r = virt_network_start(sv->virt, ((const struct network_step *)args)->network, err);
+
+	fault_inside();
+	return r;
+}
+
+static int network_prove(void *services, const void *args, struct error *err)
+{
+	const struct vm_services *sv = services;
+	const struct network_step *s = args;
+	bool defined = false, active = false;
+
+	if (virt_network_state(sv->virt, s->network, &defined, &active, err) < 0)
+		return -1;
+	return active ? 0
+		      : error_set(err, ERROR_PROOF_FAILED, "the network %s is not active",
+				  s->network);
+}
+
+static int network_holds(void *services, const void *args)
+{
+	struct error err = { 0 };
+
+	if (!network_prove(services, args, &err))
+		return 1;
+	return err.code == ERROR_PROOF_FAILED ? 0 : -1;
+}
+
+/* Others may use it by now, and a network that runs harms nobody: so it stays. */
+static int stays(void *services UNUSED, const void *args UNUSED, struct error *err UNUSED)
+{
+	return 0;
+}
+
+static unsigned network_deadline(const void *args UNUSED)
+{
+	return NETWORK_DEADLINE_MS;
+}
+
+static const char *network_text(const void *args, struct arena *arena)
+{
+	return arena_printf(arena, "start the network %s",
+			    ((const struct network_step *)args)->network);
+}
+
+#define OF_END .args = end_rows, .args_size = sizeof(struct end_step)
+
+static const struct step_kind kinds[] = {
+	/* keep sorted by name */
+	{ "destroy", OF_END, .apply = destroy_apply, .prove = destroy_prove, .holds = ended,
+	  .deadline_ms = destroy_deadline, .text = destroy_text },
+	{ "domain", .args = domain_rows, .args_size = sizeof(struct domain_step),
+	  .apply = domain_apply, .prove = domain_prove, .undo = domain_undo,
+	  .prove_undone = domain_prove_undone, .holds = domain_holds,
+	  .deadline_ms = domain_deadline, .text = domain_text },
+	{ "network", .args = network_rows, .args_size = sizeof(struct network_step),
+	  .apply = network_apply, .prove = network_prove, .undo = stays, .prove_undone = stays,
+	  .holds = network_holds, .deadline_ms = network_deadline, .text = network_text },
+	{ "shutdown", OF_END, .apply = shutdown_apply, .prove = shutdown_prove, .holds = ended,
+	  .deadline_ms = shutdown_deadline, .text = shutdown_text },
+};
+
+const struct step_table vm_domain_steps = STEP_TABLE(kinds);
