@@ -5,13 +5,14 @@
 #   make check    unit, golden and fake-kernel tests (no root, minutes)
 #   make lab      the tests in virtual machines (root); T=name runs those whose name matches
 #   make test     every ring there is (root)
+#   make demo     the whole journey in a lab host, shown (root)
 #   make bench    benchmarks, as ratios against peers
 #   make format   clang-format on every source file
 MAKEFLAGS += --no-print-directory
 JOBS ?= $(shell nproc)
 PROGRAMS = horcruxd horcrux-privd horcrux
 
-.PHONY: build deb deps check laws lab test bench format clean
+.PHONY: build deb deps check laws lab test demo bench format clean
 
 build: deps
 	@test -f build/meson/build.ninja || meson setup -Dbuildtype=debugoptimized build/meson >/dev/null
@@ -41,6 +42,10 @@ lab:
 test:
 	@scripts/deps build check lab bench
 	@scripts/rings all
+
+demo:
+	@scripts/deps lab
+	@scripts/demo
 
 bench: build
 	@scripts/deps bench
