@@ -69,7 +69,7 @@ static int diag_find(const union peer_address *local, const union peer_address *
 {
 	CLEAN_FD int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
 	_Alignas(struct nlmsghdr) char buf[1024];
-	const struct nlmsghdr *header = (const struct nlmsghdr *)buf;
+	struct nlmsghdr *header = (struct nlmsghdr *)buf;
 	const struct inet_diag_msg *message = NLMSG_DATA(header);
 	struct diag_request rq;
 	ssize_t n;
