@@ -145,22 +145,23 @@ static void let_go(const struct change *c, size_t i)
 	step(c, STEP_UNBIND, i, f->driver, NULL, NULL);
 }
 
-static void prove_group(struct plan *plan, int group, struct list *proven)
+/* For each group once; with it, that all of the card is there still when the last of it is done. */
+static void prove_groups(const struct change *c)
 {
-	const struct viable_step args = { group };
+	struct viable_step args;
+	int group;
 
-	for (LIST_EACH(const int, it, proven))
-		if (*it == group)
-			return;
-	*list_add(plan->arena, proven, int) = group;
-	if (group != NO_GROUP)
-		plan_step(plan, gpu_step(STEP_VIABLE), &args);
-}
-
-static void prove_groups(const struct change *c, struct list *proven)
-{
-	for (size_t i = 0; i < c->unit->n; i++)
-		prove_group(c->plan, c->unit->functions[i]->group, proven);
+	for (size_t i = 0; i < c->unit->n; i++) {
+		group = c->unit->functions[i]->group;
+		args = (struct viable_step){ .group = group };
+		for (size_t k = 0; k < c->unit->n; k++)
+			if (c->unit->functions[k]->group == group && k < i)
+				args.group = NO_GROUP;
+			else if (c->unit->functions[k]->group == group)
+				list_add_string(c->plan->arena, &args.functions, c->unit->functions[k]->text);
+		if (args.group != NO_GROUP)
+			plan_step(c->plan, gpu_step(STEP_VIABLE), &args);
+	}
 }
 
 /* From the last function to the first, and back: the order law. */
@@ -185,7 +186,6 @@ int bind_plan(struct plan *plan, const struct card_facts *facts, const struct gp
 	      struct error *err)
 {
 	const struct change c = { plan, facts, unit };
-	struct list proven = { 0 };
 
 	title(&c, "bind", " to vfio-pci");
 	unit_locks(plan, facts->gpu.inventory, unit);
@@ -196,14 +196,13 @@ int bind_plan(struct plan *plan, const struct card_facts *facts, const struct gp
 		return -1;
 	take(&c);
 	if (!plan_refuses(plan, "group_blocked"))
-		prove_groups(&c, &proven);	/* if that is accepted, a VM cannot start yet, and need not */
+		prove_groups(&c);	/* if that is accepted, a VM cannot start yet, and need not */
 	return 0;
 }
 
 int bind_start_plan(struct plan *plan, const struct bind_card *cards, size_t n, const char *vm,
 		    struct error *err)
 {
-	struct list proven = { 0 };
 	bool bound = true;
 
 	plan->vm_start = true;
@@ -221,7 +220,7 @@ int bind_start_plan(struct plan *plan, const struct bind_card *cards, size_t n, 
 	for (size_t i = 0; i < n; i++)
 		take(&(const struct change){ plan, cards[i].facts, cards[i].unit });
 	for (size_t i = 0; i < n; i++)
-		prove_groups(&(const struct change){ plan, cards[i].facts, cards[i].unit }, &proven);
+		prove_groups(&(const struct change){ plan, cards[i].facts, cards[i].unit });
 	return 0;
 }
 
@@ -260,6 +259,25 @@ static const char *override_to_go(const struct change *c, size_t i)
 	return was && was->driver && strcmp(override_of(was), was->driver) ? "" : override_of(was);
 }
 
+/* An unfinished change may have left it set on a function that is back on its driver. */
+static bool is_home(const struct change *c, size_t i)
+{
+	const struct function_settings *was = before(c, i);
+	const char *driver = c->unit->functions[i]->driver;
+
+	return was && was->driver && driver && !strcmp(driver, was->driver);
+}
+
+static void restore_override(const struct change *c, size_t i)
+{
+	if (!now(c, i))
+		return;
+	if (to_give_back(c, i))
+		set(c, STEP_OVERRIDE, i, override_of(before(c, i)), override_to_go(c, i));
+	else if (is_home(c, i))
+		set(c, STEP_OVERRIDE, i, override_of(before(c, i)), override_of(now(c, i)));
+}
+
 static void restore(const struct change *c, size_t i)
 {
 	const struct function_settings *was = before(c, i), *s = now(c, i);
@@ -289,8 +307,7 @@ int release_plan(struct plan *plan, const struct card_facts *facts, const struct
 	for (size_t i = 0; i < unit->n; i++)
 		take_back(&c, i);
 	for (size_t i = 0; i < unit->n; i++)
-		if (to_give_back(&c, i) && now(&c, i))
-			set(&c, STEP_OVERRIDE, i, override_of(before(&c, i)), override_to_go(&c, i));
+		restore_override(&c, i);
 	for (size_t i = unit->n; i-- > 0;)
 		restore(&c, i);
 	for (size_t i = unit->n; i-- > 0;)

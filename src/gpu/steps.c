@@ -54,6 +54,26 @@ static int cannot_read_driver(const struct function_step *s, int r, struct error
 	return error_errno(err, ERROR_PROOF_FAILED, -r, "the driver of %s cannot be read", s->address);
 }
 
+/*
+ * What is gone has taken its settings along: there is nothing to put back, and what it was like before
+ * does not matter to what comes in its place.
+ */
+static bool is_gone(const struct gpu_services *services, const struct function_step *s)
+{
+	char path[PATH_BYTES];
+
+	return fdpath_exists(services->root->fd, device_file(s, "vendor", path)) == 0;
+}
+
+/* As the function, for ways back and their proofs. */
+#define UNLESS_GONE(name, function)                                                      \
+	static int name(void *services, const void *args, struct error *err)             \
+	{                                                                                \
+		int r = function(services, args, err);                                   \
+                                                                                         \
+		return r < 0 && is_gone(services, args) ? 0 : r;                         \
+	}
+
 /* driver NULL or "": none is wanted. */
 static int prove_driver(const struct gpu_services *services, const struct function_step *s,
 			const char *driver, struct error *err)
@@ -91,7 +111,7 @@ static int file_holds(const struct gpu_services *services, const struct function
 	char path[PATH_BYTES], text[64];
 
 	if (fdpath_read(services->root->fd, device_file(s, file, path), text, sizeof(text)) < 0)
-		return -1;
+		return is_gone(services, s) ? 0 : -1;
 	return !strcmp(text, s->value);
 }
 
@@ -137,7 +157,7 @@ static int bind_prove(void *services, const void *args, struct error *err)
 	return prove_driver(services, args, ((const struct function_step *)args)->driver, err);
 }
 
-static int bind_undo(void *services, const void *args, struct error *err)
+static int unbind_again(void *services, const void *args, struct error *err)
 {
 	const struct gpu_services *sv = services;
 	const struct function_step *s = args;
@@ -149,9 +169,19 @@ static int bind_undo(void *services, const void *args, struct error *err)
 	return r ? privd_unbind(sv->privd, address_of(s), name, err) : 0;
 }
 
+UNLESS_GONE(bind_undo, unbind_again)
+
 static int none_prove(void *services, const void *args, struct error *err)
 {
 	return prove_driver(services, args, NULL, err);
+}
+
+UNLESS_GONE(bind_prove_undone, none_prove)
+
+/* As step_kind.holds, for what hangs on a driver's name: 1 or 0 when it can be read. */
+static int told(int r, bool holds)
+{
+	return r >= 0 ? holds : r == -ENODEV ? 0 : -1;
 }
 
 static int bind_holds(void *services, const void *args)
@@ -160,7 +190,7 @@ static int bind_holds(void *services, const void *args)
 	char name[DRIVER_NAME];
 	int r = bound_driver(services, s, name);
 
-	return r < 0 ? -1 : !strcmp(name, s->driver);
+	return told(r, !strcmp(name, s->driver));
 }
 
 static const char *bind_text(const void *args, struct arena *arena)
@@ -216,7 +246,7 @@ static int give_back_holds(void *services, const void *args)
 	char name[DRIVER_NAME];
 	int r = bound_driver(services, args, name);
 
-	return r < 0 ? -1 : r && !driver_is_vfio(name);
+	return told(r, r && !driver_is_vfio(name));
 }
 
 static const char *give_back_text(const void *args, struct arena *arena)
@@ -296,10 +326,13 @@ static int bind_back(const struct gpu_services *sv, const struct function_step *
 	return r;
 }
 
-static int unbind_undo(void *services, const void *args, struct error *err)
+static int bind_again(void *services, const void *args, struct error *err)
 {
 	return !bind_prove(services, args, NULL) ? 0 : bind_back(services, args, err);
 }
+
+UNLESS_GONE(unbind_undo, bind_again)
+UNLESS_GONE(unbind_prove_undone, bind_prove)
 
 static int unbind_holds(void *services, const void *args)
 {
@@ -307,7 +340,7 @@ static int unbind_holds(void *services, const void *args)
 	char name[DRIVER_NAME];
 	int r = bound_driver(services, s, name);
 
-	return r < 0 ? -1 : strcmp(name, s->driver) != 0;
+	return told(r, strcmp(name, s->driver) != 0);
 }
 
 static const char *unbind_text(const void *args, struct arena *arena)
@@ -338,10 +371,12 @@ static int override_apply(void *services, const void *args, struct error *err)
 	return override_set(services, args, ((const struct function_step *)args)->value, err);
 }
 
-static int override_undo(void *services, const void *args, struct error *err)
+static int override_restore(void *services, const void *args, struct error *err)
 {
 	return override_set(services, args, ((const struct function_step *)args)->was, err);
 }
+
+UNLESS_GONE(override_undo, override_restore)
 
 static int override_is(const struct gpu_services *sv, const struct function_step *s,
 		       const char *value, struct error *err)
@@ -362,10 +397,12 @@ static int override_prove(void *services, const void *args, struct error *err)
 	return override_is(services, args, ((const struct function_step *)args)->value, err);
 }
 
-static int override_prove_undone(void *services, const void *args, struct error *err)
+static int override_was(void *services, const void *args, struct error *err)
 {
 	return override_is(services, args, ((const struct function_step *)args)->was, err);
 }
+
+UNLESS_GONE(override_prove_undone, override_was)
 
 static int override_holds(void *services, const void *args)
 {
@@ -373,7 +410,7 @@ static int override_holds(void *services, const void *args)
 
 	if (!override_prove(services, args, &err))
 		return 1;
-	return err.code == ERROR_PROOF_FAILED ? 0 : -1;
+	return err.code == ERROR_PROOF_FAILED || is_gone(services, args) ? 0 : -1;
 }
 
 static const char *override_text(const void *args, struct arena *arena)
@@ -404,10 +441,12 @@ static int power_apply(void *services, const void *args, struct error *err)
 	return power_set(services, args, ((const struct function_step *)args)->value, err);
 }
 
-static int power_undo(void *services, const void *args, struct error *err)
+static int power_restore(void *services, const void *args, struct error *err)
 {
 	return power_set(services, args, ((const struct function_step *)args)->was, err);
 }
+
+UNLESS_GONE(power_undo, power_restore)
 
 static int power_prove(void *services, const void *args, struct error *err)
 {
@@ -415,11 +454,13 @@ static int power_prove(void *services, const void *args, struct error *err)
 			  ((const struct function_step *)args)->value, err);
 }
 
-static int power_prove_undone(void *services, const void *args, struct error *err)
+static int power_was(void *services, const void *args, struct error *err)
 {
 	return prove_file(services, args, "power/control", ((const struct function_step *)args)->was,
 			  err);
 }
+
+UNLESS_GONE(power_prove_undone, power_was)
 
 static int power_holds(void *services, const void *args)
 {
@@ -451,10 +492,12 @@ static int d3cold_apply(void *services, const void *args, struct error *err)
 	return d3cold_set(services, args, ((const struct function_step *)args)->value, err);
 }
 
-static int d3cold_undo(void *services, const void *args, struct error *err)
+static int d3cold_restore(void *services, const void *args, struct error *err)
 {
 	return d3cold_set(services, args, ((const struct function_step *)args)->was, err);
 }
+
+UNLESS_GONE(d3cold_undo, d3cold_restore)
 
 static int d3cold_prove(void *services, const void *args, struct error *err)
 {
@@ -462,11 +505,13 @@ static int d3cold_prove(void *services, const void *args, struct error *err)
 			  err);
 }
 
-static int d3cold_prove_undone(void *services, const void *args, struct error *err)
+static int d3cold_was(void *services, const void *args, struct error *err)
 {
 	return prove_file(services, args, "d3cold_allowed", ((const struct function_step *)args)->was,
 			  err);
 }
+
+UNLESS_GONE(d3cold_prove_undone, d3cold_was)
 
 static int d3cold_holds(void *services, const void *args)
 {
@@ -502,18 +547,34 @@ static int lock_apply(void *services, const void *args, struct error *err)
 	return -1;
 }
 
-/* It is read back by the very call that takes it; asking again takes what is taken. */
-static int lock_prove(void *services, const void *args, struct error *err)
+/* It goes with the driver, and a driver that comes back has none. Looking runs no code of the driver. */
+static bool lock_gone(const struct gpu_services *sv, const struct function_step *s)
 {
-	return lock_apply(services, args, err);
+	char path[PATH_BYTES];
+
+	snprintf(path, sizeof(path), "proc/driver/nvidia/gpus/%s/unbindLock", s->address);
+	return fdpath_exists(sv->root->fd, path) == 0;
 }
 
-/* The file goes with the driver, and a driver that comes back has no lock. */
-static int lock_gone(const struct gpu_services *sv, const struct function_step *s)
+static int lock_prove(void *services, const void *args, struct error *err)
 {
-	char name[DRIVER_NAME];
+	const struct gpu_services *sv = services;
+	const struct function_step *s = args;
+	bool taken = false;
 
-	return bound_driver(sv, s, name) >= 0 && strcmp(name, "nvidia") != 0;
+	if (privd_read_lock(sv->privd, address_of(s), &taken, err) < 0)
+		return -1;
+	return taken ? 0 : error_set(err, ERROR_PROOF_FAILED, "the unbind lock of %s is not taken", s->address);
+}
+
+/* 1 it is, 0 it is not, -1 with an error. */
+static int lock_taken(const struct gpu_services *sv, const struct function_step *s, struct error *err)
+{
+	bool taken = false;
+
+	if (lock_gone(sv, s))
+		return 0;
+	return privd_read_lock(sv->privd, address_of(s), &taken, err) < 0 ? -1 : taken;
 }
 
 static int lock_undo(void *services, const void *args, struct error *err)
@@ -524,9 +585,17 @@ static int lock_undo(void *services, const void *args, struct error *err)
 	return lock_gone(sv, s) ? 0 : privd_unbind_lock(sv->privd, address_of(s), false, err);
 }
 
+static int lock_prove_undone(void *services, const void *args, struct error *err)
+{
+	const struct function_step *s = args;
+	int r = lock_taken(services, s, err);
+
+	return r <= 0 ? r : error_set(err, ERROR_PROOF_FAILED, "the unbind lock of %s is still taken", s->address);
+}
+
 static int lock_holds(void *services, const void *args)
 {
-	return lock_gone(services, args) ? 0 : -1;
+	return lock_taken(services, args, NULL);
 }
 
 static const char *lock_text(const void *args, struct arena *arena)
@@ -668,28 +737,50 @@ static const char *module_text(const void *args, struct arena *arena)
 	return arena_printf(arena, "load the module %s", ((const struct module_step *)args)->name);
 }
 
+static int still_on_vfio(const struct gpu_services *sv, const struct viable_step *s, struct error *err)
+{
+	char name[DRIVER_NAME];
+	struct function_step f;
+	int r;
+
+	for (LIST_EACH(const char *, address, &s->functions)) {
+		f = (struct function_step){ .address = *address };
+		r = bound_driver(sv, &f, name);
+		if (r < 0)
+			return cannot_read_driver(&f, r, err);
+		if (!driver_is_vfio(name))
+			return error_set(err, ERROR_PROOF_FAILED, "%s is on %s by now", *address,
+					 r ? name : "no driver");
+	}
+	return 0;
+}
+
 static int viable_prove(void *services, const void *args, struct error *err)
 {
 	const struct gpu_services *sv = services;
-	int group = (int)((const struct viable_step *)args)->group;
+	const struct viable_step *s = args;
 	struct error why = { 0 };
 	unsigned flags = 0;
 
 	fault_inside();
-	if (privd_vfio_status(sv->privd, group, &flags, &why) < 0) {
+	if (still_on_vfio(sv, s, err) < 0)
+		return -1;
+	if (privd_vfio_status(sv->privd, (int)s->group, &flags, &why) < 0) {
 		if (err)
 			*err = why;
 		return why.code == ERROR_CONFLICT ? 1 : -1;	/* no file yet: udev is slower */
 	}
 	if (flags & (PRIVD_GROUP_VIABLE | PRIVD_GROUP_HELD))
 		return 0;
-	error_set(err, ERROR_PROOF_FAILED, "IOMMU group %d opens, but the kernel says it is not viable", group);
-	return error_hint(err, "something else in the group is used by the host: see `horcrux gpu group`");
+	error_set(err, ERROR_PROOF_FAILED, "IOMMU group %d opens, but the kernel says it is not viable",
+		  (int)s->group);
+	error_hint(err, "something else in the group is used by the host: see `horcrux gpu group`");
+	return -1;
 }
 
 static int viable_holds(void *services, const void *args)
 {
-	/* Nothing was written, so what cannot be told stands in nobody's way. */
+	/* nothing was written, so what cannot be told stands in nobody's way */
 	return !viable_prove(services, args, NULL);
 }
 
@@ -716,6 +807,7 @@ static const struct row function_rows[] = {
 };
 static const struct row viable_rows[] = {
 	{ "group", ROW_INT, ROW_REQUIRED, offsetof(struct viable_step, group), .min = 0, .max = 1 << 20 },
+	{ "functions", ROW_STRINGS, 0, offsetof(struct viable_step, functions) },
 	ROW_END,
 };
 static const struct row module_rows[] = {
@@ -729,7 +821,7 @@ static const struct row module_rows[] = {
 /* Sorted by name. */
 static const struct step_kind kinds[] = {
 	[STEP_BIND] = { "bind", OF_FUNCTION, .apply = bind_apply, .prove = bind_prove, .undo = bind_undo,
-			.prove_undone = none_prove, .holds = bind_holds, .deadline_ms = driver_deadline,
+			.prove_undone = bind_prove_undone, .holds = bind_holds, .deadline_ms = driver_deadline,
 			.text = bind_text, .writes = bind_writes },
 	[STEP_D3COLD] = { "d3cold", OF_FUNCTION, .apply = d3cold_apply, .prove = d3cold_prove,
 			  .undo = d3cold_undo, .prove_undone = d3cold_prove_undone,
@@ -738,7 +830,8 @@ static const struct step_kind kinds[] = {
 			  .undo = remember_apply, .prove_undone = remember_prove, .holds = forgotten,
 			  .text = forget_text },
 	[STEP_GIVE_BACK] = { "give-back", OF_FUNCTION, .apply = give_back_apply,
-			     .prove = give_back_prove, .undo = bind_undo, .prove_undone = none_prove,
+			     .prove = give_back_prove, .undo = bind_undo,
+			     .prove_undone = bind_prove_undone,
 			     .holds = give_back_holds, .deadline_ms = driver_deadline,
 			     .text = give_back_text, .writes = give_back_writes },
 	[STEP_MODULE] = { "module", .args = module_rows, .args_size = sizeof(struct module_step),
@@ -746,7 +839,8 @@ static const struct step_kind kinds[] = {
 			  .prove_undone = nothing, .holds = module_holds,
 			  .deadline_ms = driver_deadline, .text = module_text },
 	[STEP_NVIDIA_LOCK] = { "nvidia-lock", OF_FUNCTION, .apply = lock_apply, .prove = lock_prove,
-			       .undo = lock_undo, .prove_undone = nothing, .holds = lock_holds,
+			       .undo = lock_undo, .prove_undone = lock_prove_undone,
+			       .holds = lock_holds,
 			       .text = lock_text, .writes = lock_writes },
 	[STEP_OVERRIDE] = { "override", OF_FUNCTION, .apply = override_apply, .prove = override_prove,
 			    .undo = override_undo, .prove_undone = override_prove_undone,
@@ -759,7 +853,7 @@ static const struct step_kind kinds[] = {
 			    .undo = forget_apply, .prove_undone = forget_prove, .holds = remembered,
 			    .text = remember_text },
 	[STEP_UNBIND] = { "unbind", OF_FUNCTION, .apply = unbind_apply, .prove = none_prove,
-			  .undo = unbind_undo, .prove_undone = bind_prove, .holds = unbind_holds,
+			  .undo = unbind_undo, .prove_undone = unbind_prove_undone, .holds = unbind_holds,
 			  .deadline_ms = driver_deadline, .text = unbind_text,
 			  .writes = unbind_writes },
 	[STEP_VIABLE] = { "viable", .args = viable_rows, .args_size = sizeof(struct viable_step),

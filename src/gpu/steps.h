@@ -43,6 +43,7 @@ struct taken_step {
 
 struct viable_step {
 	int64_t group;
+	struct list functions;	/* addresses: what of it has to be on a vfio driver */
 };
 
 struct module_step {

@@ -258,6 +258,17 @@ int privd_unbind_lock(struct privd *privd, struct pci_address address, bool take
 	return change(privd, PRIVD_UNBIND_LOCK, address, NULL, take, NULL, err);
 }
 
+int privd_read_lock(struct privd *privd, struct pci_address address, bool *taken, struct error *err)
+{
+	struct privd_request request = privd_request_new(PRIVD_READ_LOCK, &address);
+	uint64_t value;
+
+	if (call_value(privd, &request, &value, err) < 0)
+		return -1;
+	*taken = value;
+	return 0;
+}
+
 int privd_module(struct privd *privd, const char *name, struct error *err)
 {
 	struct privd_request request = privd_request_new(PRIVD_MODULE, NULL);

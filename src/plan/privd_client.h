@@ -115,6 +115,9 @@ int privd_rescan(struct privd *privd, const struct pci_address *address, struct 
 /* NVIDIA's lock against new users, to be had only while there are none (else ERROR_CONFLICT). */
 int privd_unbind_lock(struct privd *privd, struct pci_address address, bool take,
 		      struct error *err);
+/* Is it taken? */
+int privd_read_lock(struct privd *privd, struct pci_address address, bool *taken,
+		    struct error *err);
 int privd_module(struct privd *privd, const char *name, struct error *err);
 /* node -1: the whole host. *got (may be NULL): how many there are then, which may be fewer. */
 int privd_hugepages(struct privd *privd, uint32_t size_kib, int node, uint64_t pages, uint64_t *got,

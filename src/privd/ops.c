@@ -49,6 +49,7 @@ static const struct {
 	[PRIVD_READ_IOMEM] = { 5000, .run = op_read_iomem },
 	[PRIVD_READ_HOLDERS] = { 10000, .run = op_read_holders },
 	[PRIVD_READ_CRITICAL] = { 15000, .run = op_read_critical },
+	[PRIVD_READ_LOCK] = { 5000, .run = op_read_lock },
 };
 
 unsigned op_deadline(enum privd_op op)

@@ -73,6 +73,7 @@ OP(op_unbind);
 OP(op_bind);
 OP(op_probe);
 OP(op_unbind_lock);
+OP(op_read_lock);
 OP(op_power); /* ops_device.c */
 OP(op_d3cold);
 OP(op_reset);

@@ -84,6 +84,19 @@ enum privd_status op_probe(struct op *op)
 	return status;
 }
 
+static const char *lock_path(const struct op *op, char path[static OP_PATH])
+{
+	snprintf(path, OP_PATH, "proc/driver/nvidia/gpus/%s/unbindLock", op->device);
+	return path;
+}
+
+enum privd_status op_read_lock(struct op *op)
+{
+	char path[OP_PATH];
+
+	return op_result(op, fdpath_read_u64(op->root->fd, lock_path(op, path), &op->value));
+}
+
 /*
  * NVIDIA's own test-and-lock (kernel-open nv-procfs.c): the write takes effect at close, and only
  * while nobody uses the device; reading back tells.
@@ -91,15 +104,11 @@ enum privd_status op_probe(struct op *op)
 enum privd_status op_unbind_lock(struct op *op)
 {
 	char path[OP_PATH];
-	enum privd_status status;
-	int r;
+	enum privd_status status = op_write(op, lock_path(op, path), op->request->value ? "1" : "0");
 
-	snprintf(path, sizeof(path), "proc/driver/nvidia/gpus/%s/unbindLock", op->device);
-	status = op_write(op, path, op->request->value ? "1" : "0");
+	if (status == PRIVD_OK)
+		status = op_read_lock(op);
 	if (status != PRIVD_OK)
 		return status;
-	r = fdpath_read_u64(op->root->fd, path, &op->value);
-	if (r < 0)
-		return op_result(op, r);
 	return op->value == op->request->value ? PRIVD_OK : PRIVD_MISMATCH;
 }

@@ -55,6 +55,7 @@ static const struct {
 	[PRIVD_READ_IOMEM] = { "read_iomem", 0 },
 	[PRIVD_READ_HOLDERS] = { "read_holders", ADDRESSES },
 	[PRIVD_READ_CRITICAL] = { "read_critical", CLASSES },
+	[PRIVD_READ_LOCK] = { "read_lock", ADDRESS },
 };
 
 static const char *const statuses[PRIVD_STATUSES] = {

@@ -74,6 +74,7 @@ enum privd_op {
 	PRIVD_READ_IOMEM,    /* -> text of /proc/iomem */
 	PRIVD_READ_HOLDERS,  /* addresses -> struct privd_holder */
 	PRIVD_READ_CRITICAL, /* classes -> struct privd_critical */
+	PRIVD_READ_LOCK,     /* nvidia's unbindLock -> value: 0 or 1 */
 	PRIVD_OPS
 };
 

@@ -253,8 +253,11 @@ static void remove_one(struct function *f)
 		sriov_disable(f);
 	if (f->present) {
 		f->present = false;
+		/* what comes in its place is a new device to the kernel: pci_pm_init() */
 		free(f->override);
 		f->override = NULL;
+		f->d3cold_allowed = true;
+		f->control_auto = false;
 		pci_uevent(f, "remove");
 		pci_remove_nodes(f);
 		iommu_leave(f);

@@ -371,7 +371,7 @@ class Daemon:
     The log is printed when the with-block is left by an exception, which is when pytest shows it.
     """
 
-    CAP = 400
+    CAP = 1500
 
     def __init__(self, host, *flags, cap=0, helper=True):
         self.host = host

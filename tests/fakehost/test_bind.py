@@ -4,64 +4,17 @@
 import os
 import re
 import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fakehost import Daemon, FakeHost
-
-GPU, AUDIO, OTHER = "0000:01:00.0", "0000:01:00.1", "0000:02:00.0"
-DEV = "sys/bus/pci/devices"
-DRV = "sys/bus/pci/drivers"
-
-
-class Machine:
-    """A fake kernel, the daemons on it, and how the world was before."""
-
-    def __init__(self, name, *knobs, **kw):
-        self.host = FakeHost(name, knobs, uevents=False)
-        self.options = kw
-
-    def __enter__(self):
-        self.host.__enter__()
-        try:
-            self.daemon = Daemon(self.host, **self.options).__enter__()
-        except BaseException:
-            self.host.close()
-            raise
-        self.before = self.host.world()
-        return self
-
-    def __exit__(self, *exception):
-        try:
-            self.daemon.__exit__(*exception)
-        finally:
-            self.host.close()
-
-    def unchanged(self):
-        assert self.host.world() == self.before
-        assert self.daemon.unfinished() == set()
+from machine import (AUDIO, DEV, DRV, GIVE, GPU, OTHER, TAKE, Machine, await_pending, machine_with,
+                     timed, together)
 
 
 @pytest.fixture
 def lab():
     with Machine("lab-like") as machine:
         yield machine
-
-
-TAKE = [
-    f"{GPU}/d3cold_allowed=0", f"{AUDIO}/d3cold_allowed=0",
-    f"{AUDIO}/driver_override=vfio-pci", f"snd_hda_intel/unbind={AUDIO}",
-    f"{GPU}/driver_override=vfio-pci", f"radeon/unbind={GPU}",
-    f"vfio-pci/bind={GPU}", f"vfio-pci/bind={AUDIO}",
-]
-GIVE = [
-    f"vfio-pci/unbind={AUDIO}", f"vfio-pci/unbind={GPU}",
-    f"{AUDIO}/driver_override=\\n", f"{GPU}/driver_override=\\n",
-    f"radeon/bind={GPU}", f"snd_hda_intel/bind={AUDIO}",
-    f"{AUDIO}/d3cold_allowed=1", f"{GPU}/d3cold_allowed=1",
-]
 
 
 def card(address, functions):
@@ -172,33 +125,20 @@ def test_power_is_pinned_while_taken_and_restored():
         m.unchanged()
 
 
-def lab_text(**changes):
-    """lab-like, with options added to the lines of functions."""
-    with open(os.path.join(os.path.dirname(__file__), "machines/lab-like.machine"),
-              encoding="utf-8") as f:
-        lines = f.read().splitlines()
-    for address, words in changes.items():
-        at = address.replace("_", ":", 2).replace("_", ".")[1:]
-        n, = [i for i, line in enumerate(lines) if line.startswith(f"pci {at} ")]
-        drop, add = words if isinstance(words, tuple) else (None, words)
-        lines[n] = (lines[n].replace(drop, "") if drop else lines[n]) + " " + add
-    return "\n".join(lines) + "\n"
-
-
 @pytest.mark.parametrize("what, changes", {
-    "override": {"x0000_01_00_0": "override=radeon", "x0000_01_00_1": "override=snd_hda_intel"},
-    "other override": {"x0000_01_00_0": "override=pci-stub"},
-    "audio unbound": {"x0000_01_00_1": (" driver=snd_hda_intel", "")},
-    "gpu unbound": {"x0000_01_00_0": (" driver=radeon", "")},
-    "all unbound": {"x0000_01_00_0": (" driver=radeon", ""),
-                    "x0000_01_00_1": (" driver=snd_hda_intel", "")},
-    "pci-stub": {"x0000_01_00_1": ("driver=snd_hda_intel", "driver=pci-stub override=pci-stub")},
-    "override of a driver that is not loaded": {"x0000_01_00_0": "override=nouveau"},
-    "override to vfio, not bound": {"x0000_01_00_0": "override=vfio-pci"},
-    "asleep": {"x0000_01_00_0": "power=auto", "x0000_01_00_1": "power=auto,D3hot"},
+    "override": {"at_0000_01_00_0": "override=radeon", "at_0000_01_00_1": "override=snd_hda_intel"},
+    "other override": {"at_0000_01_00_0": "override=pci-stub"},
+    "audio unbound": {"at_0000_01_00_1": (" driver=snd_hda_intel", "")},
+    "gpu unbound": {"at_0000_01_00_0": (" driver=radeon", "")},
+    "all unbound": {"at_0000_01_00_0": (" driver=radeon", ""),
+                    "at_0000_01_00_1": (" driver=snd_hda_intel", "")},
+    "pci-stub": {"at_0000_01_00_1": ("driver=snd_hda_intel", "driver=pci-stub override=pci-stub")},
+    "override of a driver that is not loaded": {"at_0000_01_00_0": "override=nouveau"},
+    "override to vfio, not bound": {"at_0000_01_00_0": "override=vfio-pci"},
+    "asleep": {"at_0000_01_00_0": "power=auto", "at_0000_01_00_1": "power=auto,D3hot"},
 }.items())
 def test_what_it_was_comes_back_exactly(what, changes):
-    with Machine(lab_text(**changes)) as m:
+    with Machine(machine_with("lab-like", **changes)) as m:
         assert m.daemon.bind(GPU).status == 200
         assert m.host.driver(GPU) == m.host.driver(AUDIO) == "vfio-pci"
         assert m.daemon.release(GPU).status == 200
@@ -216,17 +156,6 @@ def test_function_scope_takes_the_function_alone(lab):
 
 
 # ---- many at once ----
-
-def together(*calls):
-    """All at the same moment; their results, in order."""
-    gate = threading.Barrier(len(calls))
-
-    def run(call):
-        gate.wait()
-        return call()
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(run, calls))
-
 
 @pytest.mark.parametrize("second", [GPU, AUDIO])
 def test_two_binds_at_once_are_one_set_of_writes(lab, second):
@@ -253,11 +182,6 @@ def test_bind_and_release_race(lab):
     assert (lab.host.driver(GPU) == "vfio-pci") == (sets[-1] == "take")
     assert lab.daemon.release(GPU).status == 200
     lab.unchanged()
-
-
-def await_pending(host):
-    """Somebody is inside a write."""
-    assert host.wait_for(lambda: any(w.result == "pending" for w in host.write_log()))
 
 
 def test_two_cards_do_not_wait_for_each_other(lab):
@@ -468,14 +392,6 @@ def test_without_any_uevent(lab):
     assert lab.daemon.device(GPU)["driver"] == "vfio-pci"
     assert lab.daemon.release(GPU).json()["driver"] == "radeon"
     lab.unchanged()
-
-
-def timed(condition):
-    """Seconds until it is so."""
-    begun = time.monotonic()
-    while not condition():
-        assert time.monotonic() - begun < 5, "it did not come to pass"
-    return time.monotonic() - begun
 
 
 def functions_read(host):

@@ -252,7 +252,9 @@ def test_unbind_lock(state):
         assert p.call("unbind_lock", card, value=1).status == "ok"
         lock = f"proc/driver/nvidia/gpus/{card}/unbindLock"
         assert host.read(lock) == "1\n"
+        assert p.call("read_lock", card).value == 1
         assert p.call("unbind_lock", card, value=0).status == "ok"
+        assert p.call("read_lock", card).value == 0
         assert host.read(lock) == "0\n"
 
 
