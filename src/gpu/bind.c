@@ -164,6 +164,17 @@ static void prove_groups(const struct change *c)
 	}
 }
 
+/*
+ * vfio-pci allows runtime suspend when it takes a device, whatever was set before
+ * (drivers/vfio/pci/vfio_pci_core.c, vfio_pci_core_register_device), so it is pinned once more.
+ */
+static void pin(const struct change *c)
+{
+	for (size_t i = 0; i < c->unit->n; i++)
+		if (!on_vfio(c, i) && now(c, i) && now(c, i)->control)
+			step(c, STEP_POWER, i, NULL, "on", "auto");
+}
+
 /* From the last function to the first, and back: the order law. */
 static void take(const struct change *c)
 {
@@ -173,6 +184,7 @@ static void take(const struct change *c)
 	for (size_t i = 0; i < c->unit->n; i++)
 		if (!on_vfio(c, i))
 			step(c, STEP_BIND, i, vfio, NULL, NULL);
+	pin(c);
 }
 
 static void title(const struct change *c, const char *fmt_before, const char *fmt_after)
@@ -285,7 +297,9 @@ static void restore(const struct change *c, size_t i)
 	if (!was || !s)
 		return;
 	set_d3cold(c, i, was->d3cold, s->d3cold);
-	set_power(c, i, was->control, s->control);
+	/* Drivers set it when they come and go: what stands there by then cannot be planned with. */
+	if (was->control)
+		step(c, STEP_POWER, i, NULL, was->control, "on");
 }
 
 int release_plan(struct plan *plan, const struct card_facts *facts, const struct gpu_unit *unit,

@@ -114,8 +114,10 @@ static void after_probe(struct driver *d, struct function *f)
 {
 	if (d->flags & DRIVER_DISPLAY || (d->flags & DRIVER_VFIO && f->class >> 8 == CLASS_VGA))
 		child_evict_firmware(f);
-	if (d->flags & DRIVER_VFIO)
+	if (d->flags & DRIVER_VFIO) {
 		vfio_device_add(f->group, f->dir, &f->bound);
+		f->control_auto = true; /* vfio_pci_core_register_device(): pm_runtime_allow() */
+	}
 	if (d->flags & DRIVER_NVIDIA)
 		nvidia_bound(f);
 	child_bound(f);
@@ -172,6 +174,8 @@ static void driver_remove(struct function *f)
 		nvidia_unbound(f);
 	child_unbound(f);
 	bunch_remove(&f->bound);
+	if (d->flags & DRIVER_VFIO)
+		f->control_auto = false; /* vfio_pci_core_unregister_device(): pm_runtime_forbid() */
 	if (d->flags & DRIVER_VFIO && f->group)
 		group_vfio_put(f->group);
 }

@@ -60,6 +60,8 @@ static void takes_a_two_function_card(void **state)
 			    "unbind 0000:01:00.0 from radeon\n"
 			    "bind 0000:01:00.0 to vfio-pci\n"
 			    "bind 0000:01:00.1 to vfio-pci\n"
+			    "keep 0000:01:00.0 awake\n"
+			    "keep 0000:01:00.1 awake\n"
 			    "see that VFIO accepts IOMMU group 1\n");
 }
 
@@ -103,6 +105,7 @@ static void finishes_what_is_half_done(void **state)
 			    "let only vfio-pci take 0000:01:00.1\n"
 			    "unbind 0000:01:00.1 from snd_hda_intel\n"
 			    "bind 0000:01:00.1 to vfio-pci\n"
+			    "keep 0000:01:00.1 awake\n"
 			    "see that VFIO accepts IOMMU group 1\n");
 }
 
@@ -176,6 +179,7 @@ static void an_override_that_does_not_fit_comes_last(void **state)
 			    "let any driver take 0000:01:00.0 again\n"
 			    "give 0000:01:00.0 back to radeon\n"
 			    "let only pci-stub take 0000:01:00.0\n"
+			    "let 0000:01:00.0 sleep when idle\n"
 			    "drop the note of what 0000:01:00.0 was\n");
 }
 
