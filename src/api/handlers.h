@@ -4,9 +4,11 @@
 
 #include "http/router.h"
 
-/* gpus.c, gpu_changes.c, health.c, openapi.c, tasks.c */
+/* gpus.c, gpu_changes.c, health.c, openapi.c, tasks.c, vms.c */
 route_handler gpus_list, gpus_scan, gpus_show, gpus_group, gpus_iommu;
 route_handler gpus_bind, gpus_unbind;
 route_handler health_show, version_show;
 route_handler openapi_show;
+route_handler vms_list, vms_show, vms_xml;
+route_handler vms_create, vms_change, vms_delete, vms_start, vms_stop, vms_kill, vms_restart;
 route_handler tasks_list, tasks_show, tasks_cancel;

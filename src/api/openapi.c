@@ -112,6 +112,9 @@ static void add_success(const struct route *r, json_t *replies)
 	else if (is_task(r))
 		ok = json_reply("The answer; the plan, if dry_run",
 				json_pack("{s:[o,o]}", "oneOf", answer_of(r), reference("DryRun")));
+	else if (r->type)
+		ok = json_pack("{s:s, s:o}", "description", "The answer", "content",
+			       content(r->type, json_pack("{s:s}", "type", "string")));
 	else
 		ok = json_reply("The answer", answer_of(r));
 	if (!strcmp(r->method, "GET"))

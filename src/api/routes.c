@@ -8,6 +8,7 @@
 #include "wire/health.h"
 #include "wire/query.h"
 #include "wire/task.h"
+#include "wire/vm.h"
 
 #define QUERY(name)	   .query = wire_##name##_rows, .query_size = sizeof(struct wire_##name)
 #define BODY(name)	   .body = wire_##name##_rows, .body_size = sizeof(struct wire_##name)
@@ -44,6 +45,32 @@ const struct route api_routes[] = {
 	  "End it: what was done is undone", ANSWER("Task", task) },
 	{ "/api/version", "GET", version_show, 0, "getVersion", "Which daemon this is",
 	  ANSWER("Version", version) },
+	{ "/api/vms", "GET", vms_list, ROUTE_MANY, "listVms", "Every VM, by id", QUERY(vm_query),
+	  ANSWER("Vm", vm) },
+	{ "/api/vms", "POST", vms_create, ROUTE_CHANGES | ROUTE_CREATES, "createVm",
+	  "Make a VM, and start it if it is asked for", QUERY(change_query), BODY(vm_spec),
+	  ANSWER("Vm", vm) },
+	{ "/api/vms/:id", "DELETE", vms_delete, ROUTE_CHANGES | ROUTE_EMPTY, "deleteVm",
+	  "Forget a VM that does not run; its disks are kept unless asked otherwise",
+	  QUERY(vm_delete) },
+	{ "/api/vms/:id", "GET", vms_show, 0, "getVm", "One VM: what was asked for, and how it stands",
+	  ANSWER("Vm", vm) },
+	{ "/api/vms/:id", "PATCH", vms_change, ROUTE_CHANGES, "changeVm",
+	  "Change name, cpus, memory or autostart; the first ones of these from the next start on",
+	  QUERY(change_query), BODY(vm_change), ANSWER("Vm", vm) },
+	{ "/api/vms/:id/domain.xml", "GET", vms_xml, 0, "getVmDomain",
+	  "What libvirt gets at the next start", .type = "application/xml" },
+	{ "/api/vms/:id/kill", "POST", vms_kill, ROUTE_CHANGES, "killVm",
+	  "End it at once, as by pulling the plug", QUERY(change_query), ANSWER("Vm", vm) },
+	{ "/api/vms/:id/restart", "POST", vms_restart, ROUTE_CHANGES, "restartVm",
+	  "Stop it as its power button does, and start it again; it keeps its cards",
+	  QUERY(change_query), BODY(vm_restart), ANSWER("Vm", vm) },
+	{ "/api/vms/:id/start", "POST", vms_start, ROUTE_CHANGES, "startVm",
+	  "Claim and bind its cards, and start it", QUERY(change_query), BODY(accept),
+	  ANSWER("Vm", vm) },
+	{ "/api/vms/:id/stop", "POST", vms_stop, ROUTE_CHANGES, "stopVm",
+	  "Press its power button and wait; then its cards go back", QUERY(change_query),
+	  BODY(vm_stop), ANSWER("Vm", vm) },
 };
 
 const size_t api_routes_n = ARRAY_SIZE(api_routes);

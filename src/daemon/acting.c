@@ -2,6 +2,7 @@
 /* See acting.h. */
 #include "daemon/acting.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,20 +11,24 @@
 #include <systemd/sd-id128.h>
 
 #include "base/log.h"
+#include "gpu/change.h"
+#include "vm/facts.h"
+#include "vm/steps.h"
 
 struct acting {
-	struct gpu_services services; /* first: the engine hands its address to steps */
+	struct vm_services services; /* first: the engine hands its address to steps */
 	struct acting_options options;
 	struct store *store;
 	struct journal *journal;
 	struct engine *engine;
 	sd_event_source *on_engine;
+	struct step_table tables[5]; /* of the engine */
 };
 
 static int live_children(void *services, struct arena *arena, struct list *children,
 			 struct error *err)
 {
-	struct gpu_services *sv = services;
+	struct gpu_services *sv = &((struct acting *)services)->services.gpu;
 	struct list live = { 0 };
 	struct live_child *child;
 	char address[PCI_ADDRESS_TEXT];
@@ -43,8 +48,12 @@ static int live_children(void *services, struct arena *arena, struct list *child
 
 static void refresh(void *services, const struct list *locks)
 {
-	(void)locks;
-	((struct acting *)services)->options.refresh();
+	((struct acting *)services)->options.refresh(locks);
+}
+
+static void changed(void *services, struct task *task)
+{
+	((struct acting *)services)->options.changed(task);
 }
 
 static int on_engine(sd_event_source *source, int fd, uint32_t events, void *acting)
@@ -87,16 +96,21 @@ static int open_store(struct acting *a, struct error *err)
 
 static int start_engine(struct acting *a, sd_event *event, struct error *err)
 {
+	const struct step_table tables[] = { gpu_steps, vm_card_steps, vm_domain_steps,
+					     vm_record_steps, vm_storage_steps };
 	const struct engine_config config = {
-		.tables = &gpu_steps,
-		.n_tables = 1,
+		.tables = a->tables,
+		.n_tables = ARRAY_SIZE(tables),
 		.services = a,
 		.journal = a->journal,
 		.live_children = live_children,
 		.refresh = refresh,
+		.changed = changed,
 	};
 	int r;
 
+	static_assert(sizeof(tables) == sizeof(a->tables), "every table has its place");
+	memcpy(a->tables, tables, sizeof(tables));
 	a->engine = engine_start(&config, err);
 	if (!a->engine)
 		return -1;
@@ -115,6 +129,45 @@ static int arm_fault(struct error *err)
 	return r < 0 ? -1 : 0;
 }
 
+/* libvirt's list, as cards are looked at: only what has functions of this host matters. */
+static int list_domains(struct virt *virt, struct arena *arena, struct list *domains)
+{
+	struct list running = { 0 };
+
+	if (!virt || virt_domains(virt, arena, &running, NULL) < 0)
+		return -1;
+	for (LIST_EACH(const struct virt_domain, domain, &running))
+		if (domain->hostdevs.n)
+			*list_add(arena, domains, struct gpu_domain) =
+				(struct gpu_domain){ domain->name, domain->vm, domain->started_at,
+						     domain->hostdevs };
+	return 0;
+}
+
+static int domains_of(struct gpu_services *services, struct arena *arena, struct list *domains)
+{
+	return list_domains(((struct vm_services *)services)->virt, arena, domains);
+}
+
+static int open_libvirt(struct acting *a, struct error *err)
+{
+	const struct acting_options *o = &a->options;
+
+	a->services = (struct vm_services){ .gpu = { .privd = o->privd,
+						     .root = o->root,
+						     .journal = a->journal,
+						     .node = o->node,
+						     .store = a->store,
+						     .domains = domains_of,
+						     .assignments = vm_assignments },
+					    .pool = "horcrux",
+					    .pool_path = o->pool_path,
+					    .network = "default",
+					    .rom_folders = o->rom_folders };
+	a->services.virt = virt_new(o->libvirt, o->libvirt ? o->events : NULL, err);
+	return a->services.virt ? 0 : -1;
+}
+
 int acting_start(sd_event *event, const struct acting_options *options, struct acting **ret,
 		 struct error *err)
 {
@@ -125,11 +178,7 @@ int acting_start(sd_event *event, const struct acting_options *options, struct a
 	a->options = *options;
 	if (arm_fault(err) < 0 || open_journal(a, err) < 0 || open_store(a, err) < 0)
 		goto failed;
-	a->services = (struct gpu_services){ .privd = options->privd,
-					     .root = options->root,
-					     .journal = a->journal,
-					     .node = options->node };
-	if (start_engine(a, event, err) < 0)
+	if (open_libvirt(a, err) < 0 || start_engine(a, event, err) < 0)
 		goto failed;
 	*ret = a;
 	return 0;
@@ -146,6 +195,60 @@ struct engine *acting_engine(struct acting *acting)
 struct store *acting_store(struct acting *acting)
 {
 	return acting->store;
+}
+
+struct vm_services *acting_services(struct acting *a)
+{
+	return &a->services;
+}
+
+int acting_domains(struct acting *a, struct arena *arena, struct list *domains)
+{
+	return a ? list_domains(a->services.virt, arena, domains) : -1;
+}
+
+/* What a task that has a card's lock makes of the card; NULL: nothing that is told. */
+static const char *made_busy(const struct operation *operation)
+{
+	static const struct {
+		const struct operation *operation;
+		const char *state;
+	} rows[] = {
+		{ &gpu_bind_operation, "preparing" },
+		{ &gpu_release_operation, "releasing" },
+		{ &vm_create_and_start_operation, "preparing" },
+		{ &vm_delete_operation, "releasing" },
+		{ &vm_ended_operation, "releasing" },
+		{ &vm_kill_operation, "releasing" },
+		{ &vm_restart_operation, "preparing" },
+		{ &vm_start_operation, "preparing" },
+		{ &vm_stop_operation, "releasing" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		if (rows[i].operation == operation)
+			return rows[i].state;
+	return NULL;
+}
+
+void acting_busy(struct acting *a, const struct inventory *inv, struct arena *arena,
+		 struct list *cards)
+{
+	const char *state;
+	char name[64];
+
+	if (!a || !a->engine)
+		return;
+	for (LIST_EACH(const struct card, card, &inv->cards)) {
+		CLEANUP(task_unrefp) struct task *task = NULL;
+
+		snprintf(name, sizeof(name), "card:%s", card->text);
+		task = task_under(a->engine, name);
+		state = task ? made_busy(task_operation(task)) : NULL;
+		if (state)
+			*list_add(arena, cards, struct row_pair) =
+				(struct row_pair){ card->text, state };
+	}
 }
 
 void acting_stuck(struct acting *a, const struct inventory *inv, struct arena *arena,
@@ -171,6 +274,7 @@ bool acting_stop(struct acting *a, unsigned ms)
 	sd_event_source_disable_unref(a->on_engine);
 	if (a->engine && engine_stop(a->engine, ms) < 0)
 		return false;
+	virt_free(a->services.virt);
 	journal_close(a->journal);
 	store_close(a->store);
 	free(a);

@@ -7,9 +7,7 @@
 
 #include <systemd/sd-event.h>
 
-#include "gpu/steps.h"
-#include "plan/task.h"
-#include "store/store.h"
+#include "vm/lifecycle.h"
 
 struct acting;
 
@@ -19,8 +17,14 @@ struct acting_options {
 	const char *node;
 	const char *run_dir;	/* dies with the boot */
 	const char *var_dir;	/* lasting; 0700 */
-	/* Read the cards anew and publish them; called from tasks' threads, which may wait in it. */
-	void (*refresh)(void);
+	const char *libvirt;	/* URI; NULL: none */
+	const struct virt_events *events;
+	const char *pool_path;	/* where the pool of disks is made */
+	const char *const *rom_folders;
+	/* Read anew what these locks name, and publish it; called from tasks' threads, which may wait. */
+	void (*refresh)(const struct list *locks);
+	/* Called from any thread, must not block. */
+	void (*changed)(struct task *task);
 };
 
 /* Opens the journal, takes over what it finds unfinished, and starts the engine. options is copied. */
@@ -28,6 +32,12 @@ int acting_start(sd_event *event, const struct acting_options *options, struct a
 		 struct error *err);
 struct engine *acting_engine(struct acting *acting);
 struct store *acting_store(struct acting *acting);
+struct vm_services *acting_services(struct acting *acting);
+/* As keeper_options.domains wants them. Takes NULL. */
+int acting_domains(struct acting *acting, struct arena *arena, struct list *domains);
+/* The cards that a task has in its hands, as keeper_options.busy wants it. Takes NULL. */
+void acting_busy(struct acting *acting, const struct inventory *inv, struct arena *arena,
+		 struct list *cards);
 /* The cards under which something is stuck, as keeper_options.stuck wants it. Takes NULL. */
 void acting_stuck(struct acting *acting, const struct inventory *inv, struct arena *arena,
 		  struct list *cards);

@@ -12,7 +12,8 @@
 enum { STACK_BYTES = 256 * 1024, STOP_MS = 1000, RETRY_MS = 5000 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
+static pthread_cond_t wake = PTHREAD_COND_INITIALIZER, read_over = PTHREAD_COND_INITIALIZER;
+static uint64_t wanted, begun, done; /* readings */
 static struct book *newest;
 static bool poked, stopping;
 
@@ -110,6 +111,8 @@ static void publish(struct book *book)
 	pthread_mutex_lock(&lock);
 	old = newest;
 	newest = book;
+	done = begun;
+	pthread_cond_broadcast(&read_over);
 	pthread_mutex_unlock(&lock);
 	book_release(old);
 	tell_news();
@@ -129,6 +132,7 @@ static bool wait_for_work(bool again)
 		r = again ? pthread_cond_timedwait(&wake, &lock, &until) :
 			    pthread_cond_wait(&wake, &lock);
 	poked = false;
+	begun = wanted;
 	go_on = !stopping;
 	pthread_mutex_unlock(&lock);
 	return go_on;
@@ -170,6 +174,7 @@ bool book_stop(void)
 	pthread_mutex_lock(&lock);
 	stopping = true;
 	pthread_cond_signal(&wake);
+	pthread_cond_broadcast(&read_over);
 	pthread_mutex_unlock(&lock);
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += STOP_MS / 1000;
@@ -185,5 +190,22 @@ void book_poke(void)
 	pthread_mutex_lock(&lock);
 	poked = true;
 	pthread_cond_signal(&wake);
+	pthread_mutex_unlock(&lock);
+}
+
+void book_refresh(unsigned ms)
+{
+	struct timespec until;
+	uint64_t mine;
+	int r = 0;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += ms / 1000;
+	pthread_mutex_lock(&lock);
+	mine = ++wanted;
+	poked = true;
+	pthread_cond_signal(&wake);
+	while (!stopping && done < mine && !r)
+		r = pthread_cond_timedwait(&read_over, &lock, &until);
 	pthread_mutex_unlock(&lock);
 }

@@ -32,6 +32,9 @@ bool book_stop(void);
 /* The inventory or the store changed: look again. Any thread; never blocks. */
 void book_poke(void);
 
+/* The same, and wait until it was looked, at most ms. For threads that may wait (tasks). */
+void book_refresh(unsigned ms);
+
 /* The newest, a reference of one's own; never NULL. Any thread. */
 struct book *book_acquire(void);
 void book_release(struct book *book);

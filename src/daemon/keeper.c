@@ -39,12 +39,17 @@ void keeper_publish(struct keeper *k)
 	CLEANUP(facts_releasep) struct facts *facts = facts_acquire();
 	CLEANUP(book_releasep) struct book *book = book_acquire();
 	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	struct list domains = { 0 };
 	struct gpu_facts view = { .inventory = k->inventory, .node = k->options.node };
 
 	facts_view(facts, &view);
 	book_view(book, &view);
 	if (k->options.stuck)
 		k->options.stuck(k->inventory, arena, &view.stuck);
+	if (k->options.busy)
+		k->options.busy(k->inventory, arena, &view.busy);
+	if (k->options.domains && k->options.domains(arena, &domains) >= 0)
+		view.domains = &domains;
 	cards_publish(&view);
 }
 

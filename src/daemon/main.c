@@ -29,7 +29,9 @@
 #include "daemon/helper.h"
 #include "daemon/inbox.h"
 #include "daemon/keeper.h"
+#include "daemon/lives.h"
 #include "http/server.h"
+#include "vm/facts.h"
 
 enum { SWEEP_USEC = 15 * 1000 * 1000, SLACK_USEC = 1000 * 1000, PATIENCE_USEC = 1000 * 1000 };
 enum { REFRESH_MS = 2000, STOP_MS = 1000 };
@@ -49,9 +51,9 @@ static struct {
 	struct api api;
 	struct facts *shown; /* what the replies were last made from */
 	struct book *shown_book;
-	bool facts_run, book_run;
+	bool facts_run, book_run, lives_run;
 	char node[256];
-	char api_socket[512], uevent_socket[512], run_dir[512], var_dir[512];
+	char api_socket[512], uevent_socket[512], run_dir[512], var_dir[512], pool_dir[512];
 } d = { .root.fd = -1, .state = -1 };
 
 /* ---- events ---- */
@@ -88,6 +90,7 @@ static void take_news(void)
 		d.shown = TAKE_PTR(facts);
 		book_release(d.shown_book);
 		d.shown_book = TAKE_PTR(book);
+		lives_poke();
 		keeper_publish(d.keeper);
 		facts_published();
 	}
@@ -123,6 +126,7 @@ static int on_sweep(sd_event_source *source, uint64_t usec, void *unused)
 	(void)usec, (void)unused;
 	server_sweep(d.server);
 	tell_health_of_helper();
+	lives_tick();
 	sd_event_source_set_time_relative(source, SWEEP_USEC);
 	sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 	return 0;
@@ -141,6 +145,7 @@ static void on_connected(void *unused)
 	(void)unused;
 	facts_connected();
 	inbox_look_again();
+	lives_poke();
 }
 
 static void on_late(void *unused, const struct privd_reply *reply)
@@ -154,10 +159,46 @@ static void stuck_cards(const struct inventory *inv, struct arena *arena, struct
 	acting_stuck(d.acting, inv, arena, cards);
 }
 
-static void refresh(void)
+static void busy_cards(const struct inventory *inv, struct arena *arena, struct list *cards)
 {
-	book_poke();
+	acting_busy(d.acting, inv, arena, cards);
+}
+
+static int domains(struct arena *arena, struct list *list)
+{
+	return acting_domains(d.acting, arena, list);
+}
+
+/* VMs first: libvirt's news of them is what cards are shown with. */
+static void refresh(const struct list *locks)
+{
+	lives_refresh(locks);
+	book_refresh(REFRESH_MS);
 	inbox_rescan(REFRESH_MS);
+}
+
+/* Libvirt's news change what is told of cards too. */
+static void on_domain(void *unused, const char *name, enum virt_state state, bool gone)
+{
+	(void)unused;
+	lives_events.domain(lives_events.data, name, state, gone);
+	book_poke();
+}
+
+static void on_libvirt(void *unused)
+{
+	(void)unused;
+	lives_events.connected(lives_events.data);
+	book_poke();
+	inbox_look_again();
+}
+
+/* Before a VM is started by itself: who has a card has to be known, and somebody who can bind it. */
+static bool cards_ready(void)
+{
+	CLEANUP(book_releasep) struct book *book = book_acquire();
+
+	return !book->records.null && privd_connected(d.privd);
 }
 
 /* ---- start ---- */
@@ -211,6 +252,8 @@ static int start_looking(struct error *err)
 		.node = d.node,
 		.uevent_socket = d.root.real ? NULL : d.uevent_socket,
 		.stuck = stuck_cards,
+		.busy = busy_cards,
+		.domains = domains,
 	};
 
 	memcpy(o.filter.extra, d.config.extra_classes, sizeof(o.filter.extra));
@@ -231,23 +274,69 @@ static int start_looking(struct error *err)
 	return 0;
 }
 
+/* By default what the host's root means: a tree that only stands for a host runs no VMs. */
+static const char *libvirt_uri(void)
+{
+	const char *uri = d.config.libvirt ?: d.root.real ? "qemu:///system" : "none";
+
+	return strcmp(uri, "none") ? uri : NULL;
+}
+
+/* "a:b" as a list, NULL-terminated, in the arena of the configuration. */
+static const char *const *split(const char *text)
+{
+	struct list parts = { 0 };
+	size_t n;
+
+	while (*text) {
+		n = strcspn(text, ":");
+		if (n)
+			list_add_string(d.arena, &parts, arena_strndup(d.arena, text, n));
+		text += n + (text[n] == ':');
+	}
+	list_add_string(d.arena, &parts, NULL);
+	return parts.items;
+}
+
 static int start_acting(struct error *err)
 {
+	static const struct virt_events events = { .domain = on_domain, .connected = on_libvirt };
 	const struct acting_options o = {
 		.privd = d.privd,
 		.root = &d.root,
 		.node = d.node,
 		.run_dir = d.run_dir,
 		.var_dir = d.var_dir,
+		.libvirt = libvirt_uri(),
+		.events = &events,
+		.pool_path = d.pool_dir,
+		.rom_folders = split(d.config.rom_dirs),
 		.refresh = refresh,
+		.changed = lives_task_changed,
 	};
 
 	if (acting_start(d.event, &o, &d.acting, err) < 0)
 		return -1;
 	d.api.engine = acting_engine(d.acting);
-	if (book_start(acting_store(d.acting), d.node, NULL, inbox_news, err) < 0)
+	if (book_start(acting_store(d.acting), d.node, vm_assignments, inbox_news, err) < 0)
 		return -1;
 	d.book_run = true;
+	return 0;
+}
+
+static int start_lives(struct error *err)
+{
+	const struct lives_options o = {
+		.engine = acting_engine(d.acting),
+		.services = acting_services(d.acting),
+		.libvirt = libvirt_uri() != NULL,
+		.run_dir = d.run_dir,
+		.ready = cards_ready,
+	};
+
+	if (lives_start(&o, err) < 0)
+		return -1;
+	d.lives_run = true;
 	return 0;
 }
 
@@ -351,6 +440,7 @@ static int prepare_state(struct error *err)
 	snprintf(d.api_socket, sizeof(d.api_socket), "%s/api.sock", dir);
 	snprintf(d.uevent_socket, sizeof(d.uevent_socket), "%s/uevent.sock", dir);
 	snprintf(d.var_dir, sizeof(d.var_dir), "%s/private", dir);
+	snprintf(d.pool_dir, sizeof(d.pool_dir), "%s/images", dir);
 	if (d.config.dev || !d.root.real)
 		snprintf(d.run_dir, sizeof(d.run_dir), "%s/run", dir);
 	else
@@ -397,7 +487,7 @@ static int start(struct error *err)
 	name_node();
 	block_signals();
 	return open_loop(err) < 0 || start_looking(err) < 0 || start_acting(err) < 0 ||
-			       start_serving(err) < 0
+			       start_lives(err) < 0 || start_serving(err) < 0
 		       ? -1
 		       : 0;
 }
@@ -409,7 +499,7 @@ static void stop(void)
 {
 	server_stop(d.server);
 	inbox_end();
-	if ((d.book_run && !book_stop()) || !acting_stop(d.acting, STOP_MS))
+	if ((d.lives_run && !lives_stop()) || (d.book_run && !book_stop()) || !acting_stop(d.acting, STOP_MS))
 		_exit(EXIT_SUCCESS);
 	book_release(d.shown_book);
 	helper_stop(d.helper);

@@ -157,6 +157,15 @@ static void read_domains(struct gpu_services *services, struct card_look *look)
 		look->facts.gpu.domains = domains;
 }
 
+static void read_assignments(struct gpu_services *services, struct card_look *look)
+{
+	struct list *found = arena_new_of(look->arena, struct list);
+
+	if (services->assignments &&
+	    services->assignments(services->store, look->arena, found, NULL) >= 0)
+		look->facts.gpu.assignments = found;
+}
+
 /* Records that cannot be read are an error: who has a card must not be passed over. */
 static int read_record(struct gpu_services *services, struct card_look *look, struct error *err)
 {
@@ -229,6 +238,7 @@ int card_look(struct gpu_services *services, const char *address, bool function_
 	read_settings(services, &look);
 	read_taken(services, &look);
 	read_domains(services, &look);
+	read_assignments(services, &look);
 	*ret = look;
 	look = (struct card_look){ 0 };
 	return 0;

@@ -24,6 +24,9 @@ struct gpu_services {
 	 * waits. -1: not known now. NULL: nobody here knows of any.
 	 */
 	int (*domains)(struct gpu_services *services, struct arena *arena, struct list *domains);
+	/* What VMs' specs name: struct gpu_assignment in the arena, from the store. NULL: nothing does. */
+	int (*assignments)(struct store *store, struct arena *arena, struct list *list,
+			   struct error *err);
 };
 
 /* Args of every kind about one function; each kind uses some of the fields. */

@@ -399,6 +399,15 @@ static void set_records(const struct gpu_facts *facts, const struct function *f,
 		out->state = CARD_QUARANTINED;
 }
 
+/* A task has it in its hands; while a VM runs with it, that is what is told. */
+static void set_busy(const struct gpu_facts *facts, const struct gpu_unit *unit,
+		     struct wire_device *out)
+{
+	for (LIST_EACH(const struct row_pair, card, &facts->busy))
+		if (!strcmp(card->key, unit->slot) && out->state != CARD_IN_USE)
+			out->state = word_find(wire_card_state_words, card->value);
+}
+
 /* What hangs in the kernel goes before what the drivers look like. */
 static void set_stuck(const struct gpu_facts *facts, const struct gpu_unit *unit,
 		      struct wire_device *out)
@@ -426,6 +435,7 @@ void gpu_view_device(const struct gpu_facts *facts, const struct function *f, st
 	set_use(facts, &unit, arena, out);
 	set_critical(facts, f, &unit, arena, out);
 	set_viable(facts, &unit, arena, out);
+	set_busy(facts, &unit, out);
 	set_records(facts, f, &unit, arena, out);
 	set_stuck(facts, &unit, out);
 }

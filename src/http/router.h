@@ -44,6 +44,7 @@ struct route {
 	size_t body_size;
 	const char *schema; /* name of the answer's schema; NULL: any JSON */
 	const struct row *answer;
+	const char *type; /* media type of the answer; NULL: JSON */
 };
 
 struct match {

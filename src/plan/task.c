@@ -304,6 +304,38 @@ const char *task_request_id(const struct task *task)
 	return task->options.request_id;
 }
 
+const struct operation *task_operation(const struct task *task)
+{
+	return task->operation;
+}
+
+static bool has_lock(const struct task *task, const char *lock) REQUIRES(engine_lock)
+{
+	const char **names = task->locks.items;
+
+	for (size_t i = 0; i < task->locks.n; i++)
+		if (!strcmp(names[i], lock))
+			return true;
+	return false;
+}
+
+struct task *task_under(struct engine *engine, const char *lock)
+{
+	struct task *task, *found = NULL;
+
+	lock_take(&engine_lock);
+	TAILQ_FOREACH(task, &engine->queue, queue) {
+		if (task->state == TASK_STUCK || !has_lock(task, lock))
+			continue;
+		if (!found || (task->holding && !found->holding))
+			found = task;
+	}
+	if (found)
+		task_ref(found);
+	lock_give(&engine_lock);
+	return found;
+}
+
 struct task *task_find(struct engine *engine, const char *id)
 {
 	struct task *task, *found = NULL;

@@ -171,6 +171,14 @@ const char *task_request_id(const struct task *task);
 /* The task as /api/tasks/:id answers; a new reference. */
 json_t *task_emit(struct task *task);
 
+/* What it was asked for as; NULL: the journal knew it, from before this start. */
+const struct operation *task_operation(const struct task *task);
+
+/*
+ * The task that is under way with this lock; where there is none, the first that waits for it. Stuck
+ * ones do not count. A new reference, or NULL.
+ */
+struct task *task_under(struct engine *engine, const char *lock);
 /* A new reference, NULL when there is none of that id. */
 struct task *task_find(struct engine *engine, const char *id);
 /* All kept and unfinished, oldest first, as an array; state < 0: whatever their state. */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/fdpath.h"
 #include "gpu/record.h"
 #include "host/rom.h"
 #include "vm/rom_file.h"
@@ -104,9 +105,26 @@ int vm_look_domain(struct vm_services *services, struct vm_facts *facts, struct 
 	return 0;
 }
 
+/* What the kernel says can be had without swapping; more exact than what libvirt adds up. */
+static void look_memory(const struct host_root *root, struct virt_host *host)
+{
+	static const char word[] = "MemAvailable:";
+	char text[4096];
+	const char *at;
+
+	if (fdpath_read(root->fd, "proc/meminfo", text, sizeof(text)) < 0)
+		return;
+	at = strstr(text, word);
+	if (at)
+		host->memory_free_mib = strtoull(at + strlen(word), NULL, 10) / 1024;
+}
+
 int vm_look_host(struct vm_services *services, struct vm_facts *facts, struct error *err)
 {
-	return virt_host(services->virt, &facts->host, err);
+	if (virt_host(services->virt, &facts->host, err) < 0)
+		return -1;
+	look_memory(services->gpu.root, &facts->host);
+	return 0;
 }
 
 static int look_volume(struct vm_services *services, struct vm_facts *facts, const char *name,

@@ -80,7 +80,9 @@ class Daemon:
         self.port = free_port()
         self.program = lay_programs(os.path.join(self.folder, "bin"), helper)
         self.argv = [self.program, "--dev", f"--host-root={self.root}", f"--state-dir={self.state}",
-                     f"--listen=127.0.0.1:{self.port}", f"--node={NODE}", "--libvirt=none", *flags]
+                     f"--listen=127.0.0.1:{self.port}", f"--node={NODE}", *flags]
+        if not any(flag.startswith("--libvirt=") for flag in flags):
+            self.argv.append("--libvirt=none")
         self.env = dict(os.environ, **(env or {}))
         self.env.pop("HORCRUX_CONFIG", None)
         self.env.update(env or {})

@@ -1,0 +1,648 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See lives.h. What is shared is this file's and under its lock; libvirt, the store and the engine are
+ * asked without it, by the thread alone, but for callbacks of tasks, which only note how they ended.
+ */
+#include "daemon/lives.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-id128.h>
+#include <time.h>
+
+#include "api/health.h"
+#include "api/vm_replies.h"
+#include "base/id.h"
+#include "base/log.h"
+#include "gpu/record.h"
+#include "vm/facts.h"
+#include "vm/view.h"
+
+enum {
+	STACK_BYTES = 512 * 1024,
+	STOP_MS = 1000,
+	REFRESH_MS = 2000,		/* how long a task waits for its news to be shown */
+	AGREE_MS = 500,			/* how long libvirt's news may be behind libvirt */
+	STORE_RETRY_MS = 5000,
+	RELEASE_FIRST_MS = 1000,	/* a release that failed is tried again after this, … */
+	RELEASE_MOST_MS = 60000,	/* … and ever more slowly */
+	RELEASE_WAIT_MS = 3600 * 1000,
+	NEWS_MAX = 256,
+	LIVES_MAX = 4096,
+	NAME_BYTES = 128,
+};
+
+/* What is remembered of a VM beside its record: only of those about which there is something. */
+struct life {
+	char vm[NAME_BYTES];
+	bool crashed;		/* its last run */
+	bool releasing;		/* a task gives its cards back */
+	bool claimed;		/* seen in this round */
+	uint64_t retry;		/* monotonic ms: not before */
+	unsigned pause;
+	char why[256];		/* the last release failed; empty: it did not */
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t wake = PTHREAD_COND_INITIALIZER, shown = PTHREAD_COND_INITIALIZER;
+static bool poked, stopping, running;
+static uint64_t wanted, done;		/* rounds, for lives_refresh() */
+static char news[NEWS_MAX][NAME_BYTES];	/* VMs whose waiting proofs are to be asked again */
+static size_t n_news;
+static bool all_news;
+static struct life *lives;
+static size_t n_lives;
+static int kvm = -1;			/* 1, 0; -1 not asked yet */
+static bool probing;			/* a thread asks that */
+static bool probe_wanted;
+
+/* Of the thread alone. */
+static struct lives_options o;
+static pthread_t thread;
+static bool autostarted;
+static int connected = -1;		/* as it was last shown; also read by lives_tick(), under lock */
+
+/* ---- what is remembered ---- */
+
+static struct life *find(const char *vm)
+{
+	for (size_t i = 0; i < n_lives; i++)
+		if (!strcmp(lives[i].vm, vm))
+			return &lives[i];
+	return NULL;
+}
+
+/* NULL: there are too many; then nothing is remembered of it. */
+static struct life *remember(const char *vm)
+{
+	struct life *life = find(vm), *more;
+
+	if (life || n_lives == LIVES_MAX || strlen(vm) >= NAME_BYTES)
+		return life;
+	more = realloc(lives, (n_lives + 1) * sizeof(*lives));
+	if (!more)
+		abort();
+	lives = more;
+	life = &lives[n_lives++];
+	*life = (struct life){ 0 };
+	snprintf(life->vm, sizeof(life->vm), "%s", vm);
+	return life;
+}
+
+static void forget_idle(void)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < n_lives; i++)
+		if (lives[i].crashed || lives[i].releasing || lives[i].claimed)
+			lives[kept++] = lives[i];
+	n_lives = kept;
+}
+
+/* ---- news ---- */
+
+static void poke_locked(void)
+{
+	poked = true;
+	pthread_cond_signal(&wake);
+}
+
+void lives_poke(void)
+{
+	pthread_mutex_lock(&lock);
+	poke_locked();
+	pthread_mutex_unlock(&lock);
+}
+
+static void on_domain(void *data, const char *name, enum virt_state state, bool gone)
+{
+	struct life *life;
+
+	(void)data;
+	pthread_mutex_lock(&lock);
+	if (stopping) {
+		pthread_mutex_unlock(&lock);
+		return;
+	}
+	if (n_news < NEWS_MAX)
+		snprintf(news[n_news++], NAME_BYTES, "%s", name);
+	else
+		all_news = true;
+	life = gone && state == VIRT_CRASHED ? remember(name) : find(name);
+	if (life)
+		life->crashed = gone && state == VIRT_CRASHED;
+	poke_locked();
+	pthread_mutex_unlock(&lock);
+}
+
+static void on_connected(void *data)
+{
+	(void)data;
+	pthread_mutex_lock(&lock);
+	all_news = probe_wanted = true;
+	poke_locked();
+	pthread_mutex_unlock(&lock);
+}
+
+const struct virt_events lives_events = { NULL, on_domain, on_connected };
+
+void lives_task_changed(struct task *task)
+{
+	const struct operation *operation = task_operation(task);
+	static const struct operation *const ours[] = {
+		&vm_create_operation, &vm_create_and_start_operation, &vm_change_operation,
+		&vm_delete_operation, &vm_start_operation, &vm_stop_operation,
+		&vm_kill_operation, &vm_restart_operation, &vm_ended_operation,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
+		if (operation == ours[i])
+			lives_poke();
+}
+
+void lives_tick(void)
+{
+	int now = o.libvirt ? virt_connected(o.services->virt, NULL) : -1;
+
+	pthread_mutex_lock(&lock);
+	if (running && o.libvirt && now != connected)
+		poke_locked();
+	pthread_mutex_unlock(&lock);
+}
+
+/* ---- can the host do KVM? Asked once per connection, in a thread: the first answer runs QEMU ---- */
+
+static void *probe(void *unused)
+{
+	struct virt_host host;
+	int r = virt_host(o.services->virt, &host, NULL);
+
+	(void)unused;
+	pthread_mutex_lock(&lock);
+	if (!r)
+		kvm = host.kvm;
+	probing = false;
+	poke_locked();
+	pthread_cond_broadcast(&shown);
+	pthread_mutex_unlock(&lock);
+	return NULL;
+}
+
+static void start_probe(void)
+{
+	pthread_attr_t attr;
+	pthread_t id;
+	bool start;
+
+	pthread_mutex_lock(&lock);
+	start = probe_wanted && !probing && !stopping;
+	probe_wanted = false;
+	probing |= start;
+	pthread_mutex_unlock(&lock);
+	if (!start)
+		return;
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	if (pthread_create(&id, &attr, probe, NULL)) {
+		pthread_mutex_lock(&lock);
+		probing = false;
+		pthread_mutex_unlock(&lock);
+	}
+	pthread_attr_destroy(&attr);
+}
+
+/* ---- showing ---- */
+
+static enum vm_doing doing(const char *vm)
+{
+	CLEANUP(task_unrefp) struct task *task = NULL;
+	const struct operation *operation;
+	char name[PLAN_LOCK_TEXT];
+
+	snprintf(name, sizeof(name), "vm:%s", vm);
+	task = task_under(o.engine, name);
+	operation = task ? task_operation(task) : NULL;
+	if (operation == &vm_start_operation || operation == &vm_create_and_start_operation ||
+	    operation == &vm_restart_operation)
+		return VM_DOES_START;	/* which shows as long as there is no domain */
+	if (operation == &vm_stop_operation || operation == &vm_kill_operation)
+		return VM_DOES_STOP;
+	return VM_DOES_NOTHING;
+}
+
+static void show_one(struct vm_view_facts *facts, const struct vm_record *vm, struct arena *arena,
+		     struct wire_vm *out)
+{
+	const struct life *life;
+
+	facts->doing = doing(vm->spec.id);
+	pthread_mutex_lock(&lock);
+	life = find(vm->spec.id);
+	facts->crashed = life && life->crashed;
+	facts->held_back = life && life->why[0] ? arena_strdup(arena, life->why) : NULL;
+	facts->no_kvm = kvm == 0;
+	pthread_mutex_unlock(&lock);
+	vm_view(facts, vm, arena, out);
+}
+
+static void show_health(bool up, const struct error *why)
+{
+	if (!o.libvirt)
+		health_set(HEALTH_LIBVIRT, PART_OFF, "no libvirt is configured: VMs cannot run");
+	else if (up)
+		health_set(HEALTH_LIBVIRT, PART_OK, NULL);
+	else
+		health_set(HEALTH_LIBVIRT, PART_FAILED, "%s", why->message);
+	pthread_mutex_lock(&lock);
+	connected = up;
+	pthread_mutex_unlock(&lock);
+}
+
+/* What one round reads. */
+struct round {
+	struct arena *arena;
+	struct list vms, domains;	/* struct vm_record, struct virt_domain */
+	bool up;			/* domains are known */
+	struct error why;
+};
+
+static int look(struct round *round)
+{
+	struct error err = { 0 };
+
+	round->up = virt_domains(o.services->virt, round->arena, &round->domains, &round->why) >= 0;
+	show_health(round->up, &round->why);
+	if (vm_list(o.services->gpu.store, round->arena, &round->vms, &err) >= 0)
+		return 0;
+	vm_replies_unknown(&err);
+	return -1;
+}
+
+static void show(struct round *round)
+{
+	struct vm_view_facts facts = { .node = o.services->gpu.node,
+				       .domains = round->up ? &round->domains : NULL,
+				       .domains_unknown = round->why.message };
+	struct list views = { 0 };
+
+	for (LIST_EACH(const struct vm_record, vm, &round->vms))
+		show_one(&facts, vm, round->arena, list_add(round->arena, &views, struct wire_vm));
+	vm_replies_publish(o.services->gpu.node, &views);
+}
+
+/* ---- releases ---- */
+
+static bool runs(const struct round *round, const char *vm)
+{
+	for (LIST_EACH(const struct virt_domain, domain, &round->domains))
+		if (domain->vm && !strcmp(domain->vm, vm))
+			return true;
+	return false;
+}
+
+static void note_end(struct life *life, const struct error *why)
+{
+	life->releasing = false;
+	if (!why) {
+		life->why[0] = '\0';
+		life->pause = 0;
+		return;
+	}
+	snprintf(life->why, sizeof(life->why), "%.250s", why->message);
+	life->pause = life->pause ? life->pause * 2 : RELEASE_FIRST_MS;
+	if (life->pause > RELEASE_MOST_MS)
+		life->pause = RELEASE_MOST_MS;
+	life->retry = time_monotonic_ms() + life->pause;
+}
+
+/* Any thread; data is the VM's id, freed here. */
+static void on_released(void *data, struct task *task, bool reached)
+{
+	struct task_outcome outcome;
+	struct life *life;
+	bool bad;
+
+	task_outcome(task, &outcome);
+	if (!reached && !outcome.error.code)
+		error_set(&outcome.error, ERROR_STUCK, "it takes too long");
+	bad = outcome.error.code != ERROR_NONE;
+	if (bad)
+		log_warning("VM %s has ended, and its cards do not come back: %s", (char *)data,
+			    outcome.error.message);
+	pthread_mutex_lock(&lock);
+	life = find(data);
+	if (life)
+		note_end(life, bad ? &outcome.error : NULL);
+	poke_locked();
+	pthread_mutex_unlock(&lock);
+	task_outcome_finish(&outcome);
+	free(data);
+}
+
+static void submit(const struct operation *operation, const char *vm, const char *who,
+		   void (*ended)(void *data, struct task *task, bool reached))
+{
+	const struct task_options options = { .requested_by = who };
+	CLEANUP(task_unrefp) struct task *task = NULL;
+	char *name = strdup(vm);
+	struct error err;
+
+	if (!name)
+		abort();
+	task = task_submit(o.engine, operation, vm_request_new(vm, ROW_NULL), &options, &err);
+	if (!task)
+		log_warning("VM %s: %s: %s", vm, operation->name, err.message);
+	if (!task || task_wait(task, TASK_ENDED, RELEASE_WAIT_MS, ended, name, &err) < 0)
+		free(name);
+}
+
+/* Under way is whatever has the VM's lock: it comes by here again when that is over. */
+static bool under_way(const char *vm)
+{
+	CLEANUP(task_unrefp) struct task *task = NULL;
+	char name[PLAN_LOCK_TEXT];
+
+	snprintf(name, sizeof(name), "vm:%s", vm);
+	task = task_under(o.engine, name);
+	return task != NULL;
+}
+
+/* Is it time? Then it is noted as begun. */
+static bool begin_release(const char *vm)
+{
+	struct life *life;
+	bool begin;
+
+	pthread_mutex_lock(&lock);
+	life = remember(vm);
+	begin = life && !life->releasing && time_monotonic_ms() >= life->retry && !stopping;
+	if (life)
+		life->claimed = true;
+	if (begin)
+		life->releasing = true;
+	pthread_mutex_unlock(&lock);
+	return begin;
+}
+
+/* Claims of VMs that do not run. */
+static int release(struct round *round)
+{
+	struct list records = { 0 };
+	struct error err = { 0 };
+
+	pthread_mutex_lock(&lock);
+	for (size_t i = 0; i < n_lives; i++)
+		lives[i].claimed = false;
+	pthread_mutex_unlock(&lock);
+	if (!round->up)
+		return 0;	/* there will be news when it is */
+	if (records_load(o.services->gpu.store, o.services->gpu.node, round->arena, &records, &err) < 0)
+		return -1;
+	for (LIST_EACH(const struct card_record, record, &records))
+		if (record->owner && !runs(round, record->owner) && !under_way(record->owner) &&
+		    begin_release(record->owner))
+			submit(&vm_ended_operation, record->owner, "horcruxd: the VM ended",
+			       on_released);
+	pthread_mutex_lock(&lock);
+	forget_idle();
+	pthread_mutex_unlock(&lock);
+	return 0;
+}
+
+/* ---- autostart ---- */
+
+static void on_started(void *data, struct task *task, bool reached)
+{
+	struct task_outcome outcome;
+
+	(void)reached;
+	task_outcome(task, &outcome);
+	if (outcome.error.code != ERROR_NONE)
+		log_warning("VM %s was not started with the host: %s", (char *)data,
+			    outcome.error.message);
+	task_outcome_finish(&outcome);
+	free(data);
+}
+
+/* True: the mark of this boot is there already, or cannot be set: then nothing is started. */
+static bool mark_boot(void)
+{
+	char path[600], boot[SD_ID128_STRING_MAX] = "", there[SD_ID128_STRING_MAX] = "";
+	sd_id128_t id;
+	CLEAN_FD int fd = -1;
+
+	if (sd_id128_get_boot(&id) >= 0)
+		sd_id128_to_string(id, boot);
+	snprintf(path, sizeof(path), "%s/autostarted", o.run_dir);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	if (fd < 0 || read(fd, there, sizeof(there) - 1) < 0 || !strcmp(there, boot))
+		return true;
+	return pwrite(fd, boot, strlen(boot), 0) < 0;
+}
+
+/* Once per boot, not per start of the daemon: what somebody stopped meanwhile stays so. */
+static void autostart(struct round *round)
+{
+	if (autostarted || !round->up || !o.ready())
+		return;
+	autostarted = true;
+	if (mark_boot())
+		return;
+	for (LIST_EACH(const struct vm_record, vm, &round->vms))
+		if (vm->spec.autostart == 1 && !runs(round, vm->spec.id))
+			submit(&vm_start_operation, vm->spec.id, "horcruxd: autostart", on_started);
+}
+
+/* ---- the thread ---- */
+
+static void tell_proofs(void)
+{
+	char (*names)[NAME_BYTES] = calloc(NEWS_MAX, NAME_BYTES);
+	char text[NAME_BYTES + 8];
+	size_t n;
+	bool all;
+
+	if (!names)
+		abort();
+	pthread_mutex_lock(&lock);
+	n = n_news;
+	all = all_news;
+	memcpy(names, news, n * NAME_BYTES);
+	n_news = 0;
+	all_news = false;
+	pthread_mutex_unlock(&lock);
+	for (size_t i = 0; i < n && !all; i++) {
+		snprintf(text, sizeof(text), "vm:%s", names[i]);
+		engine_poke(o.engine, text);
+	}
+	if (all)
+		engine_poke(o.engine, NULL);
+	free(names);
+}
+
+/* When the next release is due; UINT64_MAX: none. */
+static uint64_t next_retry(void)
+{
+	uint64_t next = UINT64_MAX;
+
+	for (size_t i = 0; i < n_lives; i++)
+		if (lives[i].claimed && !lives[i].releasing && lives[i].retry < next)
+			next = lives[i].retry;
+	return next;
+}
+
+static struct timespec in_ms(uint64_t ms)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += (time_t)(ms / 1000);
+	until.tv_nsec += (long)(ms % 1000) * 1000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	return until;
+}
+
+/* Until poked, or it is time; the number of the round that begins, 0 to end. */
+static uint64_t wait_for_work(bool failed)
+{
+	struct timespec until;
+	uint64_t retry, now, round;
+	int r = 0;
+
+	pthread_mutex_lock(&lock);
+	retry = next_retry();
+	now = time_monotonic_ms();
+	if (failed && (retry == UINT64_MAX || retry > now + STORE_RETRY_MS))
+		retry = now + STORE_RETRY_MS;
+	until = in_ms(retry == UINT64_MAX || retry <= now ? 0 : retry - now);
+	while (!poked && !stopping && !r)
+		r = retry == UINT64_MAX ? pthread_cond_wait(&wake, &lock) :
+					  pthread_cond_timedwait(&wake, &lock, &until);
+	poked = false;
+	round = stopping ? 0 : wanted + 1;
+	pthread_mutex_unlock(&lock);
+	return round;
+}
+
+static void show_done(uint64_t round)
+{
+	pthread_mutex_lock(&lock);
+	done = round;
+	pthread_cond_broadcast(&shown);
+	pthread_mutex_unlock(&lock);
+}
+
+static void *look_for_ever(void *unused)
+{
+	bool failed = false;
+	uint64_t n;
+
+	(void)unused;
+	while ((n = wait_for_work(failed)) != 0) {
+		struct round round = { .arena = arena_new() };
+
+		tell_proofs();
+		start_probe();
+		failed = look(&round) < 0;
+		if (!failed)
+			show(&round);
+		show_done(n - 1);
+		if (!failed) {
+			failed = release(&round) < 0;
+			autostart(&round);
+		}
+		arena_free(round.arena);
+	}
+	return NULL;
+}
+
+int lives_start(const struct lives_options *options, struct error *err)
+{
+	pthread_attr_t attr;
+	int r;
+
+	o = *options;
+	pthread_mutex_lock(&lock);
+	poked = running = true;
+	pthread_mutex_unlock(&lock);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	r = pthread_create(&thread, &attr, look_for_ever, NULL);
+	pthread_attr_destroy(&attr);
+	return r ? error_errno(err, ERROR_SYSTEM, r, "no thread to look after VMs") : 0;
+}
+
+bool lives_stop(void)
+{
+	struct timespec until = in_ms(STOP_MS);
+	bool left;
+	int r = 0;
+
+	pthread_mutex_lock(&lock);
+	stopping = true;
+	pthread_cond_signal(&wake);
+	pthread_cond_broadcast(&shown);
+	while (probing && !r)
+		r = pthread_cond_timedwait(&shown, &lock, &until);
+	left = probing;
+	pthread_mutex_unlock(&lock);
+	if (pthread_timedjoin_np(thread, NULL, &until) || left)
+		return false;
+	vm_replies_forget();
+	free(TAKE_PTR(lives));
+	n_lives = 0;
+	return true;
+}
+
+/* ---- tasks wait here for what they did to be seen ---- */
+
+static bool news_agree(const char *vm)
+{
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	struct round round = { .arena = arena };
+	int active = virt_active(o.services->virt, vm, NULL, NULL);
+
+	if (active < 0 || virt_domains(o.services->virt, arena, &round.domains, NULL) < 0)
+		return true;	/* nothing to agree with */
+	return runs(&round, vm) == active;
+}
+
+static void wait_for_news(const char *vm)
+{
+	const struct timespec pause = { .tv_nsec = 10 * 1000000L };
+	uint64_t until = time_monotonic_ms() + AGREE_MS;
+
+	while (!news_agree(vm) && time_monotonic_ms() < until)
+		nanosleep(&pause, NULL);
+}
+
+void lives_refresh(const struct list *locks)
+{
+	struct timespec until = in_ms(REFRESH_MS);
+	bool any = false;
+	uint64_t mine;
+	int r = 0;
+
+	for (LIST_EACH(const char *, name, locks)) {
+		if (strncmp(*name, "vm:", 3))
+			continue;
+		any = true;
+		if (o.libvirt)
+			wait_for_news(*name + 3);
+	}
+	if (!any)
+		return;
+	pthread_mutex_lock(&lock);
+	mine = ++wanted;
+	poke_locked();
+	while (running && !stopping && done < mine && !r)
+		r = pthread_cond_timedwait(&shown, &lock, &until);
+	pthread_mutex_unlock(&lock);
+}
