@@ -22,8 +22,10 @@ KEPT = HERE.parent.parent / "build" / "lab"
 
 
 def pytest_configure(config):
-    # so that a stopped run takes its machines with it, through every finaliser
+    # so that a stopped run takes its machines with it, through every finaliser; a run in the background
+    # of a script would ignore SIGINT
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", 143))
+    signal.signal(signal.SIGINT, lambda *_: pytest.exit("interrupted", 130))
 
 
 @pytest.fixture(scope="module")

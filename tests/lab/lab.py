@@ -48,6 +48,11 @@ CPUS = os.environ.get("HORCRUX_LAB_CPUS", "2")
 PREFIX = "hx-lab-"
 SPARE_PORTS = ["rp4", "rp5", "rp6", "rp7", "rp8"]
 
+def patience(seconds):
+    """A time limit for a machine as busy as this one is: limits are for two cores that do this alone."""
+    return seconds * min(8, max(1, os.getloadavg()[0] / (os.cpu_count() or 1)))
+
+
 Result = collections.namedtuple("Result", "rc out err")
 Answer = collections.namedtuple("Answer", "status headers body")
 
@@ -357,7 +362,7 @@ class Machine:
 
     def _connect(self, timeout):
         """Waits for the banner, then opens the one connection that every ssh() shares."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + patience(timeout)
         while True:
             self._alive()
             with contextlib.suppress(OSError):
@@ -388,13 +393,14 @@ class Machine:
     def ssh(self, command, check=True, timeout=60, stdin=None):
         """Runs a shell command as root in the host; Result(rc, out, err), LabError if it failed."""
         data = stdin.encode() if isinstance(stdin, str) else stdin
+        timeout = patience(timeout)
         try:
             done = subprocess.run(self.ssh_argv() + [command], timeout=timeout, capture_output=True,
                                   **({"input": data} if data is not None
                                      else {"stdin": subprocess.DEVNULL}))
         except subprocess.TimeoutExpired as late:
             self._alive()
-            raise LabError(f"no end within {timeout} s in the host: {command}\n"
+            raise LabError(f"no end within {timeout:.0f} s in the host: {command}\n"
                            f"{(late.stdout or b'').decode(errors='replace')}"
                            f"{(late.stderr or b'').decode(errors='replace')}") from late
         result = Result(done.returncode, done.stdout.decode(errors="replace"),
@@ -413,7 +419,7 @@ class Machine:
 
     def pull(self, path, dest=None):
         """The bytes of a file of the host, also written to `dest` where that is named."""
-        done = subprocess.run(self.ssh_argv() + ["cat " + shlex.quote(str(path))], timeout=120,
+        done = subprocess.run(self.ssh_argv() + ["cat " + shlex.quote(str(path))], timeout=patience(120),
                               stdin=subprocess.DEVNULL, capture_output=True)
         if done.returncode:
             raise LabError(f"cannot read {path} in the host: {done.stderr.decode(errors='replace')}")
@@ -442,7 +448,7 @@ class Machine:
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         sent = {"Host": "localhost:8006", **({"Content-Type": "application/json"} if data else {}),
                 **(headers or {})}
-        link = http.client.HTTPConnection("127.0.0.1", self.ports["8006"], timeout=timeout)
+        link = http.client.HTTPConnection("127.0.0.1", self.ports["8006"], timeout=patience(timeout))
         try:
             link.request(method, path, data, sent)
             reply = link.getresponse()
@@ -455,7 +461,7 @@ class Machine:
 
     def wait(self, command, timeout=60, what=None):
         """Polls a shell command until it succeeds; its output."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + patience(timeout)
         while True:
             result = self.ssh(command, check=False, timeout=timeout)
             if result.rc == 0:
@@ -467,7 +473,7 @@ class Machine:
     # -- cards ------------------------------------------------------------------------------
 
     def qmp(self, command, args=None, timeout=60):
-        return self._qmp(command, args, timeout)
+        return self._qmp(command, args, patience(timeout))
 
     def functions(self):
         """The host's PCI functions: address -> {id, class, driver, group}, read from sysfs."""
@@ -493,7 +499,7 @@ class Machine:
         self.qmp("device_add", {"driver": driver, "id": name, "bus": bus, **props})
         if not wait_for:
             return None
-        end = time.monotonic() + 30
+        end = time.monotonic() + patience(30)
         while True:
             new = [a for a in self.find(wait_for) if a not in before]
             if new:
@@ -508,7 +514,7 @@ class Machine:
         argv = ["/usr/bin/python3", str(HERE / "vfu.py"), str(path), "--control",
                 str(self.folder / f"{name}.ctl"), "--vendor", vendor, "--device", device, *options]
         self.servers[name] = self.child(argv, f"{name}.log")
-        end = time.monotonic() + 10
+        end = time.monotonic() + patience(10)
         while not path.exists():
             if self.servers[name].poll() is not None or time.monotonic() > end:
                 log = (self.folder / f"{name}.log").read_text(errors="replace")
@@ -528,7 +534,8 @@ class Machine:
     def unplug(self, name, timeout=30):
         """Asks the host to let a plugged device go, and waits until it is gone."""
         self.qmp("device_del", {"id": name})
-        self._qmp.wait_event("DEVICE_DELETED", lambda data: data.get("device") == name, timeout)
+        self._qmp.wait_event("DEVICE_DELETED", lambda data: data.get("device") == name,
+                             patience(timeout))
 
     # -- afterwards ---------------------------------------------------------------------------
 
