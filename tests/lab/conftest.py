@@ -31,11 +31,14 @@ def pytest_configure(config):
 @pytest.fixture(scope="module")
 def machine(request):
     need_root("The lab")
+    capture = request.config.pluginmanager.getplugin("capturemanager")
     with lab.Machine() as host:
         request.node.lab_machine = host
         try:
-            host.start(getattr(request.module, "KIND", "trixie-intel"),
-                       getattr(request.module, "HORCRUX", True))
+            # what is made on the way may take minutes: its progress is seen
+            with capture.global_and_fixture_disabled():
+                host.start(getattr(request.module, "KIND", "trixie-intel"),
+                           getattr(request.module, "HORCRUX", True))
             yield host
         finally:
             request.node.lab_machine = None
