@@ -184,6 +184,8 @@ static void blame(struct run *run, size_t n, const struct error *why)
 	struct plan_step *step = run_step(run, n);
 
 	run->error = *why;
+	if (!why->code)
+		error_set(&run->error, ERROR_INTERNAL, "it failed without saying why");
 	error_wrap(&run->error, "step %zu of %zu (%s)", n + 1, run->plan->steps.n,
 		   step_text(step->kind, step->args, run->plan->arena));
 }
@@ -193,6 +195,8 @@ static int is_stuck(struct run *run, size_t n, const char *what)
 	struct error why;
 
 	error_set(&why, ERROR_STUCK, "%s", what);
+	if (run->error.code == ERROR_STUCK)	/* looked at again, and it is as it was */
+		return RUN_STUCK;
 	if (run->error.code)
 		error_wrap(&run->error, "step %zu of %zu: %s; it began with", n + 1,
 			   run->plan->steps.n, what);
@@ -429,12 +433,13 @@ static int undo_failed(struct run *run, size_t n, const struct error *why)
 	return RUN_FAILED;
 }
 
-static int undone(struct run *run)
+/* did: something was undone; else there was nothing to undo. */
+static int undone(struct run *run, bool did)
 {
 	run->proving = false;
 	run->unclear = 0;
 	note(run, run->at - 1, STEP_UNDONE, NULL);
-	run->undone_any = true;
+	run->undone_any |= did;
 	run->at--;
 	return GO_ON;
 }
@@ -463,7 +468,7 @@ static int undo(struct run *run, size_t n, int *next)
 	if (run->careful || run->status[n] != STEP_DONE)
 		r = to_undo(run, n);
 	if (r != 1) {
-		*next = r == 0	 ? undone(run)
+		*next = r == 0	 ? undone(run, false)
 			: r == 2 ? RUN_STUCK
 				 : is_stuck(run, n, "it cannot be told whether it happened");
 		return -1;
@@ -505,7 +510,7 @@ static int back(struct run *run)
 	if (r == 2)
 		return RUN_STUCK;
 	if (!r)
-		return undone(run);
+		return undone(run, true);
 	if (r == 1 && not_yet(run, &why) == 1)
 		return RUN_WAIT;
 	return undo_failed(run, n, &why);

@@ -30,8 +30,12 @@ static int make_plan(struct task *task, bool locked, struct plan *plan, struct e
 {
 	void *services = task->engine->config.services;
 
-	if (task->operation->plan(task->request, services, locked, plan, err) < 0)
+	if (task->operation->plan(task->request, services, locked, plan, err) < 0) {
+		if (!err->code)
+			error_set(err, ERROR_INTERNAL, "%s cannot be planned, and does not say why",
+				  task->operation->name);
 		return -1;
+	}
 	refuse_stuck(task, plan);
 	if (plan_accept(plan, &task->options.accept, err) < 0)
 		return -1;

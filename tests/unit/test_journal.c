@@ -80,6 +80,14 @@ static size_t slurp(const char *path, char *buf, size_t size)
 	return (size_t)n;
 }
 
+static off_t size_of(const char *path)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_size;
+}
+
 static void spit(const char *path, const char *bytes, size_t n)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
@@ -350,7 +358,8 @@ static void test_an_end_in_one_file_counts(void **state)
 	static char bytes[65536];
 	struct dirs d;
 	struct journal *j;
-	struct plan *plan = plan_of(mixed);
+	static const char *const files[] = { "file-0", "file-1", NULL };
+	struct plan *plan = plan_of(mixed), *lasting = plan_of(files);
 	size_t before;
 
 	(void)state;
@@ -366,18 +375,17 @@ static void test_an_end_in_one_file_counts(void **state)
 	for (int i = 0; i < 2; i++) {	/* and is not forgotten by cleaning up */
 		j = open_at(&d, BOOT);
 		assert_int_equal(journal_found(j)->n, 0);
+		before = (size_t)size_of(d.var_file);
+		for (int n = 0; n < 50; n++) {	/* which VAR alone sees here */
+			assert_int_equal(journal_begin(j, "task-2", NULL, lasting, NULL), 0);
+			assert_int_equal(journal_end(j, "task-2", NULL), 0);
+		}
+		assert_true((size_t)size_of(d.var_file) < before + 8192);
 		journal_close(j);
 	}
 	plan_free(plan);
+	plan_free(lasting);
 	dirs_remove(&d);
-}
-
-static off_t size_of(const char *path)
-{
-	struct stat st;
-
-	assert_int_equal(stat(path, &st), 0);
-	return st.st_size;
 }
 
 static void test_it_does_not_grow(void **state)
@@ -455,6 +463,7 @@ static void test_a_full_disk_leaves_no_half_record(void **state)
 	struct plan *plan = plan_of(four);
 	struct error err = { 0 };
 	struct rlimit limit, before;
+	off_t size;
 	const struct journal_task *found;
 
 	(void)state;
@@ -463,13 +472,15 @@ static void test_a_full_disk_leaves_no_half_record(void **state)
 	assert_int_equal(journal_begin(j, "task-1", NULL, plan, NULL), 0);
 	getrlimit(RLIMIT_FSIZE, &before);
 	limit = before;
-	limit.rlim_cur = (rlim_t)size_of(d.run_file) + 20;	/* EFBIG after 20 bytes */
+	size = size_of(d.run_file);
+	limit.rlim_cur = (rlim_t)size + 20;	/* EFBIG after 20 bytes */
 	signal(SIGXFSZ, SIG_IGN);
 	setrlimit(RLIMIT_FSIZE, &limit);
 	assert_int_equal(journal_step(j, "task-1", 0, plan->steps.items, STEP_INTENT, &err), -1);
 	setrlimit(RLIMIT_FSIZE, &before);
 	assert_int_equal(err.code, ERROR_STORE);
 	assert_true(err.hint[0]);
+	assert_int_equal(size_of(d.run_file), size);
 	mark(j, "task-1", plan, 1, STEP_INTENT);
 	journal_close(j);
 	j = open_at(&d, BOOT);

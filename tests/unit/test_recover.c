@@ -173,6 +173,27 @@ static bool all_after(struct fixture *f)
 	return cell(f, 0) == 10 && cell(f, 1) == 11 && cell(f, 2) == 12 && cell(f, 3) == 13;
 }
 
+/* Either file. */
+static bool journal_says(struct fixture *f, const char *words)
+{
+	const char *const dirs[] = { f->run, f->var };
+	static char text[65536];
+	bool said = false;
+	char path[96];
+	ssize_t n;
+	int fd;
+
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
+		snprintf(path, sizeof(path), "%s/journal", dirs[i]);
+		fd = open(path, O_RDONLY);
+		n = read(fd, text, sizeof(text) - 1);
+		close(fd);
+		text[n > 0 ? n : 0] = '\0';
+		said |= strstr(text, words) != NULL;
+	}
+	return said;
+}
+
 static const char *const points[] = { "before", "inside", "after" };
 
 /* Four steps of these kinds: cell n becomes 10 + n. */
@@ -259,6 +280,7 @@ static void test_killed_on_the_way_back(void **state)
 				atomic_store(&f.world->cell[3].fail_apply_done, ERROR_SYSTEM);
 				assert_true(life(&f, fault, wish, 4));
 				atomic_store(&f.world->cell[3].fail_apply_done, 0);
+				assert_true(journal_says(&f, "\"undoing\""));
 				recover_after(&f, "boot");
 				assert_true(all_before(&f));
 				assert_string_equal(f.world->verdict, "rolled_back");

@@ -187,7 +187,8 @@ static void test_a_failed_step_undoes_what_was_done(void **state)
 	for (size_t n = 0; n < 4; n++) {
 		atomic_store(&f->world->n_log, 0);
 		atomic_store(&f->world->cell[n].fail_apply, ERROR_CONFLICT);
-		assert_int_equal(run_it(f, world_request(four, 4), &err), TASK_ROLLED_BACK);
+		assert_int_equal(run_it(f, world_request(four, 4), &err),
+				 n ? TASK_ROLLED_BACK : TASK_FAILED);	/* nothing was changed */
 		atomic_store(&f->world->cell[n].fail_apply, 0);
 		assert_int_equal(err.code, ERROR_CONFLICT);
 		assert_non_null(strstr(err.message, "apply was told to fail"));
@@ -514,19 +515,29 @@ static void test_a_refusal_of_the_moment_is_not_final(void **state)
 	struct fixture *f = *state;
 	struct world_request *request = world_request(four, 2);
 	struct error err;
-	struct task *a, *b;
+	struct task *a, *b, *c;
 
 	atomic_store(&f->world->cell[0].hang, 1);
 	a = submit(f, &world_operation, world_request(four, 1));
 	until_logged(f, DID_APPLY, 1);
 	request->refuse[0] = "held";
 	b = submit(f, &world_operation, request);
+	request = world_request(four, 2);
+	request->refuse[0] = "held";
+	request->refuse_first = true;
+	c = submit(f, &world_operation, request);
 	usleep(20000);
 	atomic_store(&f->world->cell[0].hang, 0);
 	assert_ends(f, a, TASK_SUCCEEDED, NULL);
 	assert_ends(f, b, TASK_FAILED, &err);	/* it still refuses, now in earnest */
 	assert_int_equal(err.code, ERROR_REFUSED);
-	assert_cells(f, 10, 0, 0, 0);
+	assert_ends(f, c, TASK_SUCCEEDED, NULL);
+	assert_cells(f, 10, 11, 0, 0);
+
+	request = world_request(four, 3);
+	request->refuse[0] = "held";
+	request->refuse_first = true;	/* with nobody at work it is final at once */
+	assert_int_equal(run_it(f, request, &err), TASK_FAILED);
 }
 
 static void test_others_do_not_wait(void **state)

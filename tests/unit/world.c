@@ -280,7 +280,8 @@ static int make_so(void *request, void *services, bool locked, struct plan *plan
 		plan_lock(plan, "%s", r->locks[i]);
 	if (locked && r->more_locks)
 		plan_lock(plan, "more:%d", r->more_locks--);
-	refuse(plan, r);
+	if (!locked || !r->refuse_first)
+		refuse(plan, r);
 	for (size_t i = 0; i < r->n; i++) {
 		if (!r->no_cell_lock)
 			plan_lock(plan, "cell:%d", r->wish[i].cell);

@@ -63,6 +63,7 @@ struct world_request {
 	size_t n;
 	const char *locks[4];
 	const char *refuse[4];		/* codes to refuse with, when locked or not */
+	bool refuse_first;		/* … only when not locked */
 	int fail_plan;			/* plan fails with this code */
 	bool no_cell_lock;		/* only `locks` */
 	int more_locks;			/* so many second plans come with another lock */
