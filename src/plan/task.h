@@ -175,8 +175,8 @@ json_t *task_emit(struct task *task);
 const struct operation *task_operation(const struct task *task);
 
 /*
- * The task that is under way with this lock; where there is none, the first that waits for it. Stuck
- * ones do not count. A new reference, or NULL.
+ * The task that is under way with this lock; where there is none, the first that waits for it.
+ * Stuck ones do not count. A new reference, or NULL.
  */
 struct task *task_under(struct engine *engine, const char *lock);
 /* A new reference, NULL when there is none of that id. */
