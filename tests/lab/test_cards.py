@@ -158,12 +158,14 @@ def test_who_hangs_up_at_once_changes_nothing(machine):
 
 def test_a_held_card_is_not_taken_and_not_given_back(machine):
     card = machine.ssh(f"ls /sys/bus/pci/devices/{ONE}/drm | grep card").out.split()[0]
-    machine.ssh(f"nohup sh -c 'exec 3</dev/dri/{card}; sleep 1000' >/dev/null 2>&1 & echo $! >/tmp/holder.pid")
+    machine.ssh(f"nohup sh -c 'exec 3</dev/dri/{card}; exec sleep 1000' >/dev/null 2>&1 & echo $! >/tmp/holder.pid")
     time.sleep(0.5)
     answer = bind(machine, ONE)
     assert answer.status == 409 and codes(answer) == ["held"]
+    assert "sleep" in answer.body["refusals"][0]["reason"]
+    machine.wait(f"horcrux gpu show {ONE} -o json | grep -q '\"in_use\":true'", timeout=20)
     machine.ssh("kill $(cat /tmp/holder.pid)")
-    machine.wait(f"curl -s localhost:8006{DEVICES}/{ONE} | grep -q '\"in_use\":false'", timeout=20)
+    machine.wait(f"horcrux gpu show {ONE} -o json | grep -q '\"in_use\":false'", timeout=20)
     assert bind(machine, ONE).status == 200
     assert unbind(machine, ONE).status == 200
 
