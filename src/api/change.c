@@ -91,10 +91,29 @@ static struct reply accepted_reply(struct task *task)
 	return reply;
 }
 
+/* What the plan warned of stands with what the resource itself warns of, where it has a place for that. */
+static void add_warnings(json_t *result, const json_t *warnings)
+{
+	json_t *array = json_object_get(result, "warnings"), *text, *there;
+	size_t i, k;
+	bool told;
+
+	if (!json_is_array(array))
+		return;
+	json_array_foreach(warnings, i, text) {
+		told = false;
+		json_array_foreach(array, k, there)
+			told = told || json_equal(there, text);
+		if (!told)
+			json_array_append(array, text);
+	}
+}
+
 static struct reply success_reply(const struct task_outcome *outcome, unsigned flags)
 {
 	if (flags & ROUTE_EMPTY)
 		return (struct reply){ .status = 204 };
+	add_warnings(outcome->result, outcome->warnings);
 	return json_reply((flags & ROUTE_CREATES) && outcome->changed ? 201 : 200,
 			  outcome->result ? json_incref(outcome->result) : json_null());
 }

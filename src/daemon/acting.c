@@ -11,7 +11,6 @@
 #include <systemd/sd-id128.h>
 
 #include "base/log.h"
-#include "gpu/change.h"
 #include "vm/facts.h"
 #include "vm/steps.h"
 
@@ -205,50 +204,6 @@ struct vm_services *acting_services(struct acting *a)
 int acting_domains(struct acting *a, struct arena *arena, struct list *domains)
 {
 	return a ? list_domains(a->services.virt, arena, domains) : -1;
-}
-
-/* What a task that has a card's lock makes of the card; NULL: nothing that is told. */
-static const char *made_busy(const struct operation *operation)
-{
-	static const struct {
-		const struct operation *operation;
-		const char *state;
-	} rows[] = {
-		{ &gpu_bind_operation, "preparing" },
-		{ &gpu_release_operation, "releasing" },
-		{ &vm_create_and_start_operation, "preparing" },
-		{ &vm_delete_operation, "releasing" },
-		{ &vm_ended_operation, "releasing" },
-		{ &vm_kill_operation, "releasing" },
-		{ &vm_restart_operation, "preparing" },
-		{ &vm_start_operation, "preparing" },
-		{ &vm_stop_operation, "releasing" },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		if (rows[i].operation == operation)
-			return rows[i].state;
-	return NULL;
-}
-
-void acting_busy(struct acting *a, const struct inventory *inv, struct arena *arena,
-		 struct list *cards)
-{
-	const char *state;
-	char name[64];
-
-	if (!a || !a->engine)
-		return;
-	for (LIST_EACH(const struct card, card, &inv->cards)) {
-		CLEANUP(task_unrefp) struct task *task = NULL;
-
-		snprintf(name, sizeof(name), "card:%s", card->text);
-		task = task_under(a->engine, name);
-		state = task ? made_busy(task_operation(task)) : NULL;
-		if (state)
-			*list_add(arena, cards, struct row_pair) =
-				(struct row_pair){ card->text, state };
-	}
 }
 
 void acting_stuck(struct acting *a, const struct inventory *inv, struct arena *arena,

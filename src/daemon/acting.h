@@ -35,9 +35,6 @@ struct store *acting_store(struct acting *acting);
 struct vm_services *acting_services(struct acting *acting);
 /* As keeper_options.domains wants them. Takes NULL. */
 int acting_domains(struct acting *acting, struct arena *arena, struct list *domains);
-/* The cards that a task has in its hands, as keeper_options.busy wants it. Takes NULL. */
-void acting_busy(struct acting *acting, const struct inventory *inv, struct arena *arena,
-		 struct list *cards);
 /* The cards under which something is stuck, as keeper_options.stuck wants it. Takes NULL. */
 void acting_stuck(struct acting *acting, const struct inventory *inv, struct arena *arena,
 		  struct list *cards);

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "daemon/book.h"
 #include "daemon/facts.h"
+#include "gpu/record.h"
 #include "host/uevent.h"
 
 enum { DEBOUNCE_USEC = 50 * 1000, EVERY_USEC = 60 * 1000 * 1000, SLACK_USEC = 1000 * 1000 };
@@ -46,8 +47,9 @@ void keeper_publish(struct keeper *k)
 	book_view(book, &view);
 	if (k->options.stuck)
 		k->options.stuck(k->inventory, arena, &view.stuck);
-	if (k->options.busy)
-		k->options.busy(k->inventory, arena, &view.busy);
+	for (LIST_EACH(const struct card_record, record, &book->records))
+		if (record->owner && k->options.starting && k->options.starting(record->owner))
+			list_add_string(arena, &view.starting, record->owner);
 	if (k->options.domains && k->options.domains(arena, &domains) >= 0)
 		view.domains = &domains;
 	cards_publish(&view);

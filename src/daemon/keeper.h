@@ -18,8 +18,8 @@ struct keeper_options {
 	const char *uevent_socket; /* NULL: the kernel's netlink group */
 	/* Adds the cards that hang (struct row_pair: slot, why). May be NULL. Never blocks. */
 	void (*stuck)(const struct inventory *inv, struct arena *arena, struct list *cards);
-	/* Adds the cards that a task has in its hands (struct row_pair: slot, state). The same. */
-	void (*busy)(const struct inventory *inv, struct arena *arena, struct list *cards);
+	/* Is this VM being started? The same. */
+	bool (*starting)(const char *vm);
 	/* Running domains with functions of this host (struct gpu_domain); -1: not known. The same. */
 	int (*domains)(struct arena *arena, struct list *domains);
 };

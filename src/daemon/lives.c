@@ -234,6 +234,16 @@ static enum vm_doing doing(const char *vm)
 	return VM_DOES_NOTHING;
 }
 
+bool lives_starting(const char *vm)
+{
+	bool up;
+
+	pthread_mutex_lock(&lock);
+	up = running && !stopping;
+	pthread_mutex_unlock(&lock);
+	return up && doing(vm) == VM_DOES_START;
+}
+
 static void show_one(struct vm_view_facts *facts, const struct vm_record *vm, struct arena *arena,
 		     struct wire_vm *out)
 {

@@ -33,5 +33,7 @@ void lives_poke(void);
 void lives_task_changed(struct task *task);
 /* A task changed what these locks name: show it, and wait for that, for a while. Task threads. */
 void lives_refresh(const struct list *locks);
+/* Is this VM being started now? Any thread; never blocks. */
+bool lives_starting(const char *vm);
 /* Time passes: has the connection to libvirt come or gone? Main thread. */
 void lives_tick(void);

@@ -159,11 +159,6 @@ static void stuck_cards(const struct inventory *inv, struct arena *arena, struct
 	acting_stuck(d.acting, inv, arena, cards);
 }
 
-static void busy_cards(const struct inventory *inv, struct arena *arena, struct list *cards)
-{
-	acting_busy(d.acting, inv, arena, cards);
-}
-
 static int domains(struct arena *arena, struct list *list)
 {
 	return acting_domains(d.acting, arena, list);
@@ -252,7 +247,7 @@ static int start_looking(struct error *err)
 		.node = d.node,
 		.uevent_socket = d.root.real ? NULL : d.uevent_socket,
 		.stuck = stuck_cards,
-		.busy = busy_cards,
+		.starting = lives_starting,
 		.domains = domains,
 	};
 

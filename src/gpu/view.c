@@ -376,6 +376,22 @@ static void set_assigned(const struct gpu_facts *facts, const struct gpu_unit *u
 			list_add_string(arena, &out->assigned_to, a->vm);
 }
 
+static bool is_starting(const struct gpu_facts *facts, const char *vm)
+{
+	for (LIST_EACH(const char *, it, &facts->starting))
+		if (!strcmp(*it, vm))
+			return true;
+	return false;
+}
+
+/* Claimed, and no domain has it: on its way to a VM, or back from one. */
+static void set_on_its_way(const struct gpu_facts *facts, const struct gpu_unit *unit,
+			   struct wire_device *out)
+{
+	if (out->claimed_by && facts->domains && !gpu_unit_domain(facts, unit))
+		out->state = is_starting(facts, out->claimed_by) ? CARD_PREPARING : CARD_RELEASING;
+}
+
 static void set_records(const struct gpu_facts *facts, const struct function *f,
 			const struct gpu_unit *unit, struct arena *arena, struct wire_device *out)
 {
@@ -393,19 +409,11 @@ static void set_records(const struct gpu_facts *facts, const struct function *f,
 	out->card = record->id;
 	out->claimed_by = record->owner;
 	out->reserved = 0;
+	set_on_its_way(facts, unit, out);
 	out->health->last_reset = record->last_reset;
 	out->health->quarantined_why = record->quarantined_why;
 	if (record->quarantined_why)
 		out->state = CARD_QUARANTINED;
-}
-
-/* A task has it in its hands; while a VM runs with it, that is what is told. */
-static void set_busy(const struct gpu_facts *facts, const struct gpu_unit *unit,
-		     struct wire_device *out)
-{
-	for (LIST_EACH(const struct row_pair, card, &facts->busy))
-		if (!strcmp(card->key, unit->slot) && out->state != CARD_IN_USE)
-			out->state = word_find(wire_card_state_words, card->value);
 }
 
 /* What hangs in the kernel goes before what the drivers look like. */
@@ -435,7 +443,6 @@ void gpu_view_device(const struct gpu_facts *facts, const struct function *f, st
 	set_use(facts, &unit, arena, out);
 	set_critical(facts, f, &unit, arena, out);
 	set_viable(facts, &unit, arena, out);
-	set_busy(facts, &unit, out);
 	set_records(facts, f, &unit, arena, out);
 	set_stuck(facts, &unit, out);
 }

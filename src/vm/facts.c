@@ -226,13 +226,8 @@ static int look_card(struct vm_services *services, struct vm_card *card, bool fu
 {
 	struct error why = { 0 };
 
-	if (look_with_record(services, card->address, function_only, depth, &card->look, &why) ==
-	    0) {
-		if (!card->look.unit.card)
-			error_set(&card->missing, ERROR_NOT_FOUND, "%s is no function of a card",
-				  card->address);
+	if (!look_with_record(services, card->address, function_only, depth, &card->look, &why))
 		return 0;
-	}
 	if (why.code == ERROR_NOT_FOUND || why.code == ERROR_GONE) {
 		card->missing = why;
 		return 0;
@@ -320,4 +315,10 @@ int vm_look_claims(struct vm_services *services, struct vm_facts *facts, enum vm
 		    look_claim(services, facts, inv, record, depth, err) < 0)
 			return -1;
 	return 0;
+}
+
+void vm_forget_claims(struct vm_facts *facts)
+{
+	finish_cards(&facts->claims);
+	facts->claims = (struct list){ 0 };
 }

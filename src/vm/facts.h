@@ -81,3 +81,5 @@ int vm_look_cards(struct vm_services *services, struct vm_facts *facts, enum vm_
 /* The cards that the VM has. */
 int vm_look_claims(struct vm_services *services, struct vm_facts *facts, enum vm_look_depth depth,
 		   struct error *err);
+/* As if it had none. */
+void vm_forget_claims(struct vm_facts *facts);

@@ -204,13 +204,34 @@ static int plan_start(void *data, void *services, bool locked, struct plan *plan
 	return vm_start_plan(plan, &facts, err);
 }
 
+/*
+ * That a VM can be ended must not hang on its cards: where they cannot be looked at (no helper), they are
+ * given back later, by whoever looks after ended VMs.
+ */
+static int look_at_end(struct vm_services *services, const char *id, bool locked,
+		       struct vm_facts *facts, struct plan *plan, struct error *err)
+{
+	struct error why = { 0 };
+
+	if (look(services, id, facts, err) < 0)
+		return -1;
+	if (!vm_look_claims(services, facts, depth_of(locked), &why))
+		return 0;
+	if (facts->active) {
+		vm_forget_claims(facts);
+		plan_warn(plan, "its cards are given back later: %s", why.message);
+		return 0;
+	}
+	*err = why;
+	return -1;
+}
+
 static int plan_stop(void *data, void *services, bool locked, struct plan *plan, struct error *err)
 {
 	CLEAN_FACTS struct vm_facts facts;
 	struct vm_request *request = data;
 
-	if (look(services, request->id, &facts, err) < 0 ||
-	    vm_look_claims(services, &facts, depth_of(locked), err) < 0)
+	if (look_at_end(services, request->id, locked, &facts, plan, err) < 0)
 		return -1;
 	return vm_stop_plan(plan, &facts, request->timeout_s, err);
 }
@@ -220,8 +241,7 @@ static int plan_kill(void *data, void *services, bool locked, struct plan *plan,
 	CLEAN_FACTS struct vm_facts facts;
 	struct vm_request *request = data;
 
-	if (look(services, request->id, &facts, err) < 0 ||
-	    vm_look_claims(services, &facts, depth_of(locked), err) < 0)
+	if (look_at_end(services, request->id, locked, &facts, plan, err) < 0)
 		return -1;
 	return vm_kill_plan(plan, &facts, err);
 }
