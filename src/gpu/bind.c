@@ -30,6 +30,11 @@ static const char *override_of(const struct function_settings *s)
 	return s && s->override ? s->override : "";
 }
 
+static const char *control_of(const struct function_settings *s)
+{
+	return s ? s->control : NULL;
+}
+
 static void step(const struct change *c, enum gpu_step kind, size_t i, const char *driver,
 		 const char *value, const char *was)
 {
@@ -142,7 +147,7 @@ static void let_go(const struct change *c, size_t i)
 	step(c, STEP_OVERRIDE, i, NULL, vfio, override_of(now(c, i)));
 	if (!strcmp(f->driver, "nvidia"))
 		step(c, STEP_NVIDIA_LOCK, i, f->driver, "1", "0");
-	step(c, STEP_UNBIND, i, f->driver, NULL, NULL);
+	step(c, STEP_UNBIND, i, f->driver, NULL, control_of(now(c, i)));
 }
 
 /* For each group once; with it, that all of the card is there still when the last of it is done. */
@@ -314,7 +319,8 @@ int release_plan(struct plan *plan, const struct card_facts *facts, const struct
 	guard_unit(plan, facts, unit, GUARD_RELEASE, NULL);
 	for (size_t i = unit->n; i-- > 0;)
 		if (on_vfio(&c, i))
-			step(&c, STEP_UNBIND, i, unit->functions[i]->driver, NULL, NULL);
+			step(&c, STEP_UNBIND, i, unit->functions[i]->driver, NULL,
+			     control_of(now(&c, i)));
 	for (size_t i = unit->n; i-- > 0;)
 		if (to_give_back(&c, i) && now(&c, i))
 			set(&c, STEP_OVERRIDE, i, override_to_go(&c, i), override_of(now(&c, i)));

@@ -53,10 +53,16 @@ static json_t *device(void *request, void *services, struct error *err)
 {
 	const struct change_request *r = request;
 	CLEAN_LOOK struct card_look look = { 0 };
+	struct error why = { 0 };
 	struct wire_device view;
 
-	if (card_look(services, r->address, r->function_only, true, &look, err) < 0)
-		return NULL;
+	/* it is done; so who cannot be asked any more is no reason to call it undone */
+	if (card_look(services, r->address, r->function_only, true, &look, &why) < 0) {
+		if (card_find(services, r->address, r->function_only, &look, err) < 0)
+			return NULL;
+		look.facts.gpu.holders_unknown = look.facts.gpu.critical_unknown =
+			look.facts.gpu.records_unknown = why.message;
+	}
 	gpu_view_device(&look.facts.gpu, look.function, look.arena, &view);
 	return rows_emit(wire_device_rows, &view);
 }

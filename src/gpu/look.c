@@ -59,48 +59,55 @@ static int look_again(struct gpu_services *services, const char *address, struct
 	return gpu_find(look->inventory, address, &look->function, err);
 }
 
-static const char *reason_of(struct card_look *look, const struct error *err)
+/* What privd cannot read is unknown; that nobody can ask it is an error, and ends the looking. */
+static int cannot_tell(struct card_look *look, const struct error *why, const char **reason,
+		       struct error *err)
 {
-	return arena_strdup(look->arena, err->message);
+	*reason = arena_strdup(look->arena, why->message);
+	if (why->code != ERROR_HELPER)
+		return 0;
+	if (err)
+		*err = *why;
+	return -1;
 }
 
-static void read_holders(struct gpu_services *services, struct card_look *look)
+static int read_holders(struct gpu_services *services, struct card_look *look, struct error *err)
 {
 	struct list addresses = { 0 }, *found = arena_new_of(look->arena, struct list);
-	struct error err = { 0 };
+	struct error why = { 0 };
 
 	for (size_t i = 0; i < look->unit.n; i++)
 		*list_add(look->arena, &addresses, struct pci_address) = look->unit.functions[i]->address;
-	if (privd_holders(services->privd, &addresses, look->arena, found, &err) < 0)
-		look->facts.gpu.holders_unknown = reason_of(look, &err);
-	else
-		look->facts.gpu.holders = found;
+	if (privd_holders(services->privd, &addresses, look->arena, found, &why) < 0)
+		return cannot_tell(look, &why, &look->facts.gpu.holders_unknown, err);
+	look->facts.gpu.holders = found;
+	return 0;
 }
 
-static void read_critical(struct gpu_services *services, struct card_look *look)
+static int read_critical(struct gpu_services *services, struct card_look *look, struct error *err)
 {
 	struct list *found = arena_new_of(look->arena, struct list);
-	struct error err = { 0 };
+	struct error why = { 0 };
 
-	if (privd_critical(services->privd, &look->inventory->filter, look->arena, found, &err) < 0)
-		look->facts.gpu.critical_unknown = reason_of(look, &err);
-	else
-		look->facts.gpu.critical = found;
+	if (privd_critical(services->privd, &look->inventory->filter, look->arena, found, &why) < 0)
+		return cannot_tell(look, &why, &look->facts.gpu.critical_unknown, err);
+	look->facts.gpu.critical = found;
+	return 0;
 }
 
-static void read_framebuffers(struct gpu_services *services, struct card_look *look)
+static int read_framebuffers(struct gpu_services *services, struct card_look *look, struct error *err)
 {
 	struct list functions = { 0 }, *found = arena_new_of(look->arena, struct list);
-	struct error err = { 0 };
+	struct error why = { 0 };
 	const char *text = NULL;
 
 	for (size_t i = 0; i < look->unit.n; i++)
 		*list_add(look->arena, &functions, const struct function *) = look->unit.functions[i];
-	if (privd_iomem(services->privd, look->arena, &text, &err) < 0 ||
-	    iomem_boot_framebuffers(text, &functions, look->arena, found, &err) < 0)
-		look->facts.framebuffers_unknown = reason_of(look, &err);
-	else
-		look->facts.framebuffers = found;
+	if (privd_iomem(services->privd, look->arena, &text, &why) < 0 ||
+	    iomem_boot_framebuffers(text, &functions, look->arena, found, &why) < 0)
+		return cannot_tell(look, &why, &look->facts.framebuffers_unknown, err);
+	look->facts.framebuffers = found;
+	return 0;
 }
 
 static const char *read_word(struct gpu_services *services, struct card_look *look,
@@ -114,11 +121,12 @@ static const char *read_word(struct gpu_services *services, struct card_look *lo
 	return arena_strdup(look->arena, word);
 }
 
-static void read_settings(struct gpu_services *services, struct card_look *look)
+static int read_settings(struct gpu_services *services, struct card_look *look, struct error *err)
 {
 	struct list *settings = arena_new_of(look->arena, struct list);
 	struct function_settings *s;
-	const char *d3cold;
+	const char *d3cold, *reason;
+	struct error why = { 0 };
 
 	for (size_t i = 0; i < look->unit.n; i++) {
 		s = list_add(look->arena, settings, struct function_settings);
@@ -127,10 +135,14 @@ static void read_settings(struct gpu_services *services, struct card_look *look)
 		s->control = read_word(services, look, look->unit.functions[i], "power/control");
 		d3cold = read_word(services, look, look->unit.functions[i], "d3cold_allowed");
 		s->d3cold = d3cold ? *d3cold == '1' : ROW_NULL;
-		if (privd_read_override(services->privd, s->address, look->arena, &s->override, NULL) < 0)
-			s->override = NULL;
+		if (!privd_read_override(services->privd, s->address, look->arena, &s->override, &why))
+			continue;
+		s->override = NULL;
+		if (cannot_tell(look, &why, &reason, err) < 0)
+			return -1;
 	}
 	look->facts.settings = settings;
+	return 0;
 }
 
 static void read_taken(struct gpu_services *services, struct card_look *look)
@@ -232,10 +244,9 @@ int card_look(struct gpu_services *services, const char *address, bool function_
 		return -1;
 	look.facts.modules = services->root->real;
 	look.facts.vfio_driver = fdpath_exists(services->root->fd, "sys/bus/pci/drivers/vfio-pci") == 1;
-	read_holders(services, &look);
-	read_critical(services, &look);
-	read_framebuffers(services, &look);
-	read_settings(services, &look);
+	if (read_holders(services, &look, err) < 0 || read_critical(services, &look, err) < 0 ||
+	    read_framebuffers(services, &look, err) < 0 || read_settings(services, &look, err) < 0)
+		return -1;
 	read_taken(services, &look);
 	read_domains(services, &look);
 	read_assignments(services, &look);

@@ -19,8 +19,9 @@ struct card_look {
 };
 
 /*
- * Look at the card that has this function. 0; or -1 with not_found, invalid_value, store, or internal
- * (no inventory yet). What privd cannot tell is unknown in the facts, not an error.
+ * Look at the card that has this function. 0; or -1 with not_found, invalid_value, store, helper (privd
+ * cannot be asked), or internal (no inventory yet). What privd cannot tell is unknown in the facts, not
+ * an error.
  * `function_only`: the unit is that one function.
  */
 int card_look(struct gpu_services *services, const char *address, bool function_only, bool fresh,

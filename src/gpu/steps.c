@@ -326,13 +326,30 @@ static int bind_back(const struct gpu_services *sv, const struct function_step *
 	return r;
 }
 
+/* A driver sets power/control when it takes a device, so what it was (`was`) is put back after that. */
 static int bind_again(void *services, const void *args, struct error *err)
 {
-	return !bind_prove(services, args, NULL) ? 0 : bind_back(services, args, err);
+	const struct gpu_services *sv = services;
+	const struct function_step *s = args;
+
+	if (bind_prove(services, args, NULL) && bind_back(services, args, err) < 0)
+		return -1;
+	if (!s->was || !prove_file(sv, s, "power/control", s->was, NULL))
+		return 0;
+	return privd_power(sv->privd, address_of(s), !strcmp(s->was, "on"), err);
+}
+
+static int bound_again(void *services, const void *args, struct error *err)
+{
+	const struct function_step *s = args;
+
+	if (bind_prove(services, args, err) < 0)
+		return -1;
+	return s->was ? prove_file(services, s, "power/control", s->was, err) : 0;
 }
 
 UNLESS_GONE(unbind_undo, bind_again)
-UNLESS_GONE(unbind_prove_undone, bind_prove)
+UNLESS_GONE(unbind_prove_undone, bound_again)
 
 static int unbind_holds(void *services, const void *args)
 {

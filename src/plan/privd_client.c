@@ -34,7 +34,7 @@ struct pending {
 	struct pending *next;
 	uint64_t id;
 	pthread_cond_t done;
-	enum { WAITING, ANSWERED, LOST } state;
+	enum { UNSENT, WAITING, ANSWERED, LOST } state; /* what is not sent yet cannot be lost */
 	struct privd_reply reply;
 	int data;
 };
@@ -391,6 +391,8 @@ static int exchange(struct privd *p, struct privd_request *request, struct pendi
 	me->next = p->pending;
 	p->pending = me;
 	r = put(p, request, err);
+	if (!r)
+		me->state = WAITING;
 	if (!r && privd_op_writes(request->header.op))
 		fault_inside();
 	if (!r)
@@ -418,6 +420,12 @@ int privd_call_data(struct privd *p, const struct privd_request *asked, struct p
 	char why[sizeof(err->message)];
 	int r = exchange(p, &request, &me, err);
 
+	/* what only reads is asked of the next one too */
+	if (r < 0 && me.state == LOST && !privd_op_writes(asked->header.op)) {
+		me = (struct pending){ .data = -1 };
+		request = *asked;
+		r = exchange(p, &request, &me, err);
+	}
 	if (!r)
 		*reply = me.reply;
 	if (!r && me.reply.status != PRIVD_OK)

@@ -191,6 +191,14 @@ static int launch(struct children *children, struct child *child,
 	return -ENOMEM;
 }
 
+static void set_deadline(const struct children *children, struct child *child)
+{
+	child->deadline_ms = op_deadline(child->told.op);
+	if (children->deadline_cap_ms && children->deadline_cap_ms < child->deadline_ms)
+		child->deadline_ms = children->deadline_cap_ms;
+	child->deadline = time_monotonic_ms() + child->deadline_ms;
+}
+
 bool children_start(struct children *children, const struct privd_request *request, uint64_t asker,
 		    struct privd_reply *reply)
 {
@@ -215,10 +223,7 @@ bool children_start(struct children *children, const struct privd_request *reque
 					    .address = request->address,
 					    .write = privd_op_writes(op) };
 	child->asker = asker;
-	child->deadline_ms = op_deadline(op);
-	if (children->deadline_cap_ms && children->deadline_cap_ms < child->deadline_ms)
-		child->deadline_ms = children->deadline_cap_ms;
-	child->deadline = time_monotonic_ms() + child->deadline_ms;
+	set_deadline(children, child);
 	r = launch(children, child, request);
 	if (r >= 0)
 		return true;
@@ -363,7 +368,9 @@ static void adopt(struct children *children, const char *name)
 		return;
 	}
 	child->told = record.child;
-	child->told.stuck = 1;
+	/* nobody waits for it now; but a read that is still within its time stands in nobody's way */
+	child->told.stuck = record.child.write;
+	set_deadline(children, child);
 	child->pidfd = pidfd;
 	child->record = TAKE_FD(fd);
 	snprintf(child->name, sizeof(child->name), "%s", name);

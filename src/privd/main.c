@@ -222,10 +222,10 @@ static int set_up(const struct options *o, struct error *err)
 	children = directory(privd.run, "privd-children", 0700);
 	if (children < 0)
 		return error_errno(err, ERROR_SYSTEM, -children, "RUN/privd-children");
+	privd.children.deadline_cap_ms = (unsigned)o->deadline_ms;
 	r = children_init(&privd.children, &privd.root, children);
 	if (r < 0)
 		return error_errno(err, ERROR_SYSTEM, -r, "RUN/privd-children");
-	privd.children.deadline_cap_ms = (unsigned)o->deadline_ms;
 	if (fault_init(privd.run) < 0)
 		return error_set(err, ERROR_USAGE, "a bad HORCRUX_FAULT");
 	privd.signals = open_signals();

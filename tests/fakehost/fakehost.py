@@ -368,10 +368,11 @@ class Daemon:
     beside the mount and outlives stop() and kill(), so start() is a restart.
 
     cap: milliseconds that privd gives any operation (its own --deadline-cap); helper=False: there is none.
-    The log is printed when the with-block is left by an exception, which is when pytest shows it.
+    conftest.py shows the log of those that are `alive` when a test fails.
     """
 
     CAP = 1500
+    alive = []
 
     def __init__(self, host, *flags, cap=0, helper=True):
         self.host = host
@@ -380,6 +381,7 @@ class Daemon:
         self.log_path = os.path.join(host.directory, "log")
         self.socket_path = os.path.join(self.state, "api.sock")
         self.process = None
+        self.alive.append(self)
         self._lay_programs(os.path.join(host.directory, "bin"), cap, helper)
         os.symlink(os.path.join(self.state, "uevent.sock"), host.uevent_path)
 
@@ -404,19 +406,15 @@ class Daemon:
         try:
             self.start()
         except BaseException:
-            self.__exit__(AssertionError)
+            self.__exit__()
             raise
         return self
 
-    def __exit__(self, kind, *unused):
+    def __exit__(self, *unused):
         try:
             self.stop()
-        except AssertionError:
-            kind = kind or AssertionError
-            raise
         finally:
-            if kind:
-                print(self.log())
+            self.alive.remove(self)
 
     def start(self, fault=None, wait=True, **env):
         """fault: the words after "kill:" of HORCRUX_FAULT. wait=False: not until it answers."""
@@ -490,6 +488,13 @@ class Daemon:
         with contextlib.suppress(FileNotFoundError):
             return Path(self.log_path).read_text(errors="replace")
         return ""
+
+    def writes(self):
+        """The host's log of writes, as lines; for looking at."""
+        try:
+            return [f"{w.path} {w.value} {w.result}" for w in self.host.write_log()]
+        except OSError:
+            return []
 
     def memory(self):
         """KiB: (private, resident) of the daemon."""

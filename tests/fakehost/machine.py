@@ -19,12 +19,14 @@ TAKE = [
     f"{AUDIO}/driver_override=vfio-pci", f"snd_hda_intel/unbind={AUDIO}",
     f"{GPU}/driver_override=vfio-pci", f"radeon/unbind={GPU}",
     f"vfio-pci/bind={GPU}", f"vfio-pci/bind={AUDIO}",
+    f"{GPU}/power-control=on", f"{AUDIO}/power-control=on",    # vfio-pci lets it sleep
 ]
 GIVE = [
     f"vfio-pci/unbind={AUDIO}", f"vfio-pci/unbind={GPU}",
     f"{AUDIO}/driver_override=\\n", f"{GPU}/driver_override=\\n",
     f"radeon/bind={GPU}", f"snd_hda_intel/bind={AUDIO}",
-    f"{AUDIO}/d3cold_allowed=1", f"{GPU}/d3cold_allowed=1",
+    f"{AUDIO}/d3cold_allowed=1", f"{AUDIO}/power-control=on",
+    f"{GPU}/d3cold_allowed=1", f"{GPU}/power-control=on",
 ]
 
 
@@ -93,6 +95,12 @@ def together(*calls):
 def await_pending(host):
     """Somebody is inside a write."""
     assert host.wait_for(lambda: any(w.result == "pending" for w in host.write_log()))
+
+
+def at_write(write):
+    """Words of a knob for one of these."""
+    path, value = write.split("=")
+    return f"path=*{path.replace('power-control', 'power/control')} value={value}"
 
 
 def timed(condition, most=5):

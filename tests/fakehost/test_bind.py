@@ -77,11 +77,11 @@ def test_consumers_first_with_four_functions():
         assert m.daemon.bind(FOUR[2]).status == 200
         let_go = [w for f, d in reversed(list(zip(FOUR, drivers)))
                   for w in (f"{f}/driver_override=vfio-pci", f"{d}/unbind={f}")]
-        taken = [f"vfio-pci/bind={f}" for f in FOUR]
+        taken = [f"vfio-pci/bind={f}" for f in FOUR] + [f"{f}/power-control=on" for f in FOUR]
         assert [w for w in m.host.writes() if "d3cold" not in w] == let_go + taken
         m.host.clear_write_log()
         assert m.daemon.release(FOUR[3]).status == 200
-        assert [w for w in m.host.writes() if "d3cold" not in w] == (
+        assert [w for w in m.host.writes() if "d3cold" not in w and "power" not in w] == (
             [f"vfio-pci/unbind={f}" for f in reversed(FOUR)] +
             [f"{f}/driver_override=\\n" for f in reversed(FOUR)] +
             [f"{d}/bind={f}" for f, d in zip(FOUR, drivers)])
