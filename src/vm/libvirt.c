@@ -14,7 +14,7 @@
 #include "base/lock.h"
 #include "vm/libvirt_parts.h"
 
-enum { QUEUE = 1024 };
+enum { QUEUE = 256 };
 
 enum standing {
 	OPENING, /* the first try, or the first after a loss: whoever calls waits for it */
@@ -36,25 +36,19 @@ struct virt {
 	bool stopping GUARDED_BY(virt_lock);
 	enum standing standing GUARDED_BY(virt_lock);
 	struct error why GUARDED_BY(virt_lock); /* it is not UP */
-	uint64_t generation
-		GUARDED_BY(virt_lock);		 /* of the connection, or of the one being opened */
-	uint64_t lost GUARDED_BY(virt_lock);	 /* the last generation that was lost */
+	/* Of the connection, or of the one being opened; and the last one that was lost. */
+	uint64_t generation GUARDED_BY(virt_lock);
+	uint64_t lost GUARDED_BY(virt_lock);
 	struct link *link GUARDED_BY(virt_lock); /* while UP */
-	struct news *queue GUARDED_BY(virt_lock); /* a ring */
+	/* A ring of news. overflow: some was dropped, and all is to be read again. */
+	struct news *queue GUARDED_BY(virt_lock);
 	size_t first GUARDED_BY(virt_lock), waiting GUARDED_BY(virt_lock);
-	bool overflow GUARDED_BY(virt_lock);	   /* news was dropped: read all again */
-	struct arena *arena GUARDED_BY(virt_lock); /* of domains */
-	struct list domains
-		GUARDED_BY(virt_lock); /* struct virt_domain, by name; written by the keeper */
+	bool overflow GUARDED_BY(virt_lock);
+	/* struct virt_domain, by name, in the arena. The keeper alone puts new ones in their place.
+	 */
+	struct list domains GUARDED_BY(virt_lock);
+	struct arena *arena GUARDED_BY(virt_lock);
 };
-
-static struct timespec after_ms(unsigned ms)
-{
-	uint64_t when = time_monotonic_ms() + ms;
-
-	return (struct timespec){ .tv_sec = (time_t)(when / 1000),
-				  .tv_nsec = (long)(when % 1000) * 1000000 };
-}
 
 /* ---- from the event thread and from calls ---- */
 
@@ -264,7 +258,7 @@ static int run_open(struct call *call, virConnectPtr none UNUSED)
 
 static struct call *new_opener(struct virt *virt)
 {
-	struct call *call = call_new(CALL_ASK, "connecting to it", run_open);
+	struct call *call = call_new(CALL_ASK, "connecting to libvirt", run_open);
 
 	call->ms = virt_timing.open;
 	call->text = arena_strdup(call->arena, virt->uri);
@@ -468,6 +462,9 @@ static void virt_init(struct virt *virt, const char *uri, const struct virt_even
 
 static void virt_finish(struct virt *virt)
 {
+	struct arena *arena;
+	struct news *queue;
+
 	lock_take(&virt_lock);
 	for (struct virt **it = &virts; *it; it = &(*it)->next) {
 		if (*it != virt)
@@ -475,10 +472,12 @@ static void virt_finish(struct virt *virt)
 		*it = virt->next;
 		break;
 	}
+	arena = virt->arena;
+	queue = virt->queue;
 	lock_give(&virt_lock);
 	pthread_cond_destroy(&virt->changed);
-	arena_free(virt->arena);
-	free(virt->queue);
+	arena_free(arena);
+	free(queue);
 	free(virt->uri);
 	free(virt);
 }

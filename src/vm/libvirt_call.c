@@ -189,18 +189,10 @@ int call_start(struct call *call, struct link *link, struct error *err)
 	return error_errno(err, ERROR_SYSTEM, -r, "no thread for a call to libvirt can be started");
 }
 
-static struct timespec after_ms(unsigned ms)
-{
-	uint64_t when = time_monotonic_ms() + ms;
-
-	return (struct timespec){ .tv_sec = (time_t)(when / 1000),
-				  .tv_nsec = (long)(when % 1000) * 1000000 };
-}
-
 static int late(const struct call *call, struct error *err)
 {
-	error_set(err, ERROR_LIBVIRT, "libvirt did not answer within %u s while %s",
-		  (call->ms + 999) / 1000, call->what);
+	error_set(err, ERROR_LIBVIRT, "%s: libvirt did not answer within %u s", call->what,
+		  (call->ms + 999) / 1000);
 	error_hint(err,
 		   "look at it with: systemctl status libvirtd virtqemud; Horcrux connects anew");
 	return CALL_LATE;

@@ -73,6 +73,15 @@ static void post(virDomainPtr dom, enum news_kind kind, void *opaque)
 	virt_post(generation_of(opaque), &news);
 }
 
+/* A start that failed counts: QEMU that was killed is told so too. */
+static enum news_kind end_of(int detail)
+{
+	return detail == VIR_DOMAIN_EVENT_STOPPED_CRASHED ||
+			       detail == VIR_DOMAIN_EVENT_STOPPED_FAILED
+		       ? NEWS_CRASHED
+		       : NEWS_STOPPED;
+}
+
 static int on_lifecycle(virConnectPtr conn UNUSED, virDomainPtr dom, int event, int detail,
 			void *opaque)
 {
@@ -84,12 +93,7 @@ static int on_lifecycle(virConnectPtr conn UNUSED, virDomainPtr dom, int event, 
 		post(dom, NEWS_STARTED, opaque);
 		return 0;
 	case VIR_DOMAIN_EVENT_STOPPED:
-		post(dom,
-		     detail == VIR_DOMAIN_EVENT_STOPPED_CRASHED ||
-				     detail == VIR_DOMAIN_EVENT_STOPPED_FAILED
-			     ? NEWS_CRASHED
-			     : NEWS_STOPPED,
-		     opaque);
+		post(dom, end_of(detail), opaque);
 		return 0;
 	default:
 		post(dom, NEWS_CHANGED, opaque);

@@ -34,6 +34,15 @@ struct virt_timing {
 
 extern struct virt_timing virt_timing;
 
+/* For lock_wait_until(). */
+static inline struct timespec after_ms(unsigned ms)
+{
+	uint64_t when = time_monotonic_ms() + ms;
+
+	return (struct timespec){ .tv_sec = (time_t)(when / 1000),
+				  .tv_nsec = (long)(when % 1000) * 1000000 };
+}
+
 /* ---- a connection (libvirt_call.c) ---- */
 
 enum { WATCHED_EVENTS = 3 };
@@ -70,7 +79,7 @@ struct call {
 	 * connection.
 	 */
 	int (*run)(struct call *call, virConnectPtr conn);
-	const char *what; /* "the volume's format is asked": static */
+	const char *what; /* "starting the domain": static */
 	unsigned ms;	  /* deadline */
 
 	/* in, in the arena */

@@ -7,6 +7,7 @@
 #include <libxml/parser.h>
 #include <libxml/tree.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <time.h>
 
 #include "vm/libvirt_parts.h"
@@ -208,16 +209,25 @@ static int need_pool(struct call *call, virConnectPtr conn, virStoragePoolPtr *r
 	return *ret ? 0 : virt_failed(&call->err, call->what);
 }
 
+/*
+ * libvirt counts blocks that are kept for root, and QEMU is not root: the file system says how many
+ * there are for everybody.
+ */
 static int run_pool_space(struct call *call, virConnectPtr conn)
 {
 	CLEANUP(cleanup_pool) virStoragePoolPtr pool = NULL;
 	virStoragePoolInfo info;
+	struct statvfs fs;
+	const char *path;
 
 	if (need_pool(call, conn, &pool) < 0 || refresh(call, pool) < 0)
 		return -1;
 	if (virStoragePoolGetInfo(pool, &info) < 0)
 		return virt_failed(&call->err, call->what);
 	call->answer_bytes = info.available;
+	path = pool_path(call, pool);
+	if (path && !statvfs(path, &fs))
+		call->answer_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
 	return 0;
 }
 

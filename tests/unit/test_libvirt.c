@@ -34,8 +34,14 @@ static struct heard heard[HEARD];
 static size_t n_heard;
 static unsigned n_connected;
 
+/* News of "holder" keeps whoever tells it until it is let go. */
+static sem_t let_go;
+
 static void on_domain(void *data UNUSED, const char *name, enum virt_state state, bool gone)
 {
+	if (!strcmp(name, "holder") && !gone)
+		while (sem_wait(&let_go) < 0)
+			;
 	pthread_mutex_lock(&lock);
 	if (n_heard < HEARD) {
 		snprintf(heard[n_heard].name, sizeof(heard->name), "%s", name);
@@ -105,18 +111,28 @@ static struct virt *virt;
 static virConnectPtr other; /* somebody else at the same libvirt */
 static struct virt_timing usual;
 
-static int begin(void **state UNUSED)
+static int begin_pausing(unsigned first, unsigned most)
 {
 	struct error err;
 
 	usual = virt_timing;
-	virt_timing.pause_first = 10;
-	virt_timing.pause_most = 50;
+	virt_timing.pause_first = first;
+	virt_timing.pause_most = most;
 	arena = arena_new();
 	forget();
 	virt = virt_new(URI, &events, &err);
 	other = virConnectOpen(URI);
 	return virt && other ? 0 : -1;
+}
+
+static int begin(void **state UNUSED)
+{
+	return begin_pausing(10, 50);
+}
+
+static int begin_quick(void **state UNUSED)
+{
+	return begin_pausing(1, 1);
 }
 
 static int finish(void **state UNUSED)
@@ -365,6 +381,19 @@ static void test_ended_by_others(void **state UNUSED)
 	assert_null(listed("vm-2"));
 }
 
+static void test_crash(void **state UNUSED)
+{
+	virDomainPtr dom;
+
+	CREATE("vm-6");
+	UNTIL(listed("vm-6"));
+	dom = found_by_other("vm-6");
+	assert_int_equal(virDomainCoreDump(dom, "/dev/null", VIR_DUMP_CRASH), 0);
+	virDomainFree(dom);
+	UNTIL(times_heard("vm-6", VIRT_CRASHED, true) == 1);
+	assert_null(listed("vm-6"));
+}
+
 /* Stopped and started again at once: told as gone and as running, and in the list to the end. */
 static void test_restarted_at_once(void **state UNUSED)
 {
@@ -389,6 +418,7 @@ static void test_restarted_at_once(void **state UNUSED)
 static void test_theirs(void **state UNUSED)
 {
 	const struct virt_domain *domain;
+	virDomainPtr dom;
 	enum virt_state now;
 	const char *xml;
 	struct error err;
@@ -402,10 +432,17 @@ static void test_theirs(void **state UNUSED)
 	assert_int_equal(strlen(domain->started_at), 24); /* seen by us */
 	assert_int_equal(virt_active(virt, "win11", &now, &err), 0);
 	EXPECT_ERROR(virt_domain_xml(virt, "win11", arena, &xml, &err), ERROR_NOT_FOUND);
+	dom = found_by_other("win11");
+	assert_int_equal(virDomainSuspend(dom), 0);
+	virDomainFree(dom);
+	UNTIL(listed_state("win11") == VIRT_PAUSED);
+	assert_string_equal(listed("win11")->started_at, domain->started_at);
 	EXPECT_ERROR(virt_shutdown(virt, "win11", &err), ERROR_NOT_FOUND);
 	EXPECT_ERROR(virt_create(virt, ours("win11"), &err), ERROR_EXISTS);
 	assert_int_equal(virt_destroy(virt, "win11", &err), 0);
-	assert_int_equal(virDomainIsActive(found_by_other("win11")), 1);
+	dom = found_by_other("win11");
+	assert_int_equal(virDomainIsActive(dom), 1);
+	virDomainFree(dom);
 	assert_non_null(listed("win11"));
 	destroyed_by_other("win11");
 	UNTIL(times_heard("win11", VIRT_OFF, true) == 1);
@@ -452,31 +489,41 @@ static void test_sorted(void **state UNUSED)
 /* libvirt's schema refuses it before anything starts, and that is ours to fix, not the user's. */
 static void test_bad_xml(void **state UNUSED)
 {
+	char *xml = arena_strdup(arena, ours("x")), *rng = strstr(xml, "<rng "),
+	     *end = strstr(xml, "</rng>");
 	struct error err;
 
-	EXPECT_ERROR(
-		virt_create(virt, "<domain type='test'><name>x</name><nonsense/></domain>", &err),
-		ERROR_INTERNAL);
+	memcpy(rng, "<rn9", 4); /* a device that there is none of */
+	memcpy(end, "</rn9", 5);
+	EXPECT_ERROR(virt_create(virt, xml, &err), ERROR_INTERNAL);
 	EXPECT_ERROR(virt_create(virt, "no XML", &err), ERROR_INTERNAL);
 	assert_null(virDomainLookupByName(other, "x"));
 }
 
-/* More news than the queue holds while the keeper is busy: everything is read anew. */
+/* More news than the queue holds while the keeper is busy: all is read anew, so nothing is missed.
+ */
 static void test_overflow(void **state UNUSED)
 {
 	struct news news = { .kind = NEWS_CHANGED, .name = "nobody" };
 
+	sem_init(&let_go, 0, 0);
 	UNTIL(times_connected() == 1);
-	by_other(theirs("before"));
-	UNTIL(listed("before"));
-	for (uint64_t generation = 1; times_connected() == 1 && generation < 1000; generation++)
-		for (int i = 0; i < 3000; i++)
+	by_other(theirs("holder"));
+	UNTIL(listed("holder")); /* it is being told: the keeper waits */
+	by_other(theirs("missed"));
+	for (uint64_t generation = 1; generation < 1000; generation++)
+		for (int i = 0; i < 1100; i++)
 			virt_post(generation, &news);
-	UNTIL(times_connected() >= 2);
-	assert_non_null(listed("before"));
-	assert_int_equal(times_heard("nobody", VIRT_RUNNING, false), 0);
-	destroyed_by_other("before");
-	UNTIL(!listed("before"));
+	destroyed_by_other("holder");
+	for (int i = 0; i < 10; i++)
+		sem_post(&let_go);
+	UNTIL(times_connected() == 2);
+	assert_non_null(listed("missed"));
+	assert_null(listed("holder"));
+	assert_int_equal(times_heard("missed", VIRT_RUNNING, false), 0);
+	destroyed_by_other("missed");
+	UNTIL(!listed("missed"));
+	sem_destroy(&let_go);
 }
 
 /* ---- storage and networks ---- */
@@ -721,6 +768,21 @@ static void test_silent_server(void **state UNUSED)
 	server_stop(&server);
 }
 
+/* The end does not wait for a connection that is being opened. */
+static void test_free_while_opening(void **state UNUSED)
+{
+	struct server server;
+	struct virt *silent;
+	uint64_t start = time_monotonic_ms();
+
+	server_start(&server, false);
+	silent = virt_new(server.uri, &events, NULL);
+	UNTIL(accepted(&server) == 1);
+	virt_free(silent);
+	assert_true(time_monotonic_ms() - start < PATIENCE_MS);
+	server_stop(&server);
+}
+
 /* Refused, then there, then gone: tried again and again, with pauses between. */
 static void test_server_that_hangs_up(void **state UNUSED)
 {
@@ -762,6 +824,32 @@ static void test_many_births(void **state UNUSED)
 			assert_int_equal(virt_active(brief, "a", NULL, NULL), 0);
 		virt_free(brief);
 	}
+}
+
+/* The driver forgets everything when the last connection to it is closed. */
+static void test_connections_are_closed(void **state UNUSED)
+{
+	struct virt *brief;
+	bool kept = true;
+
+	other = virConnectOpen(URI);
+	brief = virt_new(URI, &events, NULL);
+	assert_int_equal(virt_active(brief, "a", NULL, NULL), 0);
+	by_other(theirs("kept"));
+	virt_free(brief);
+	for (int i = 0; kept && i < 1000; i++) {
+		virDomainPtr dom;
+
+		virConnectClose(other);
+		moment();
+		other = virConnectOpen(URI);
+		dom = virDomainLookupByName(other, "kept");
+		kept = dom;
+		if (dom)
+			virDomainFree(dom);
+	}
+	virConnectClose(other);
+	assert_false(kept);
 }
 
 /* ---- all at once ---- */
@@ -930,13 +1018,16 @@ int main(void)
 		ALONE(test_no_libvirt),
 		ALONE(test_first_call_waits),
 		ALONE(test_silent_server),
+		ALONE(test_free_while_opening),
 		ALONE(test_server_that_hangs_up),
 		ALONE(test_no_server),
 		ALONE(test_many_births),
+		ALONE(test_connections_are_closed),
 		WITH(test_what_runs_at_first),
 		WITH(test_life),
 		WITH(test_transient),
 		WITH(test_ended_by_others),
+		WITH(test_crash),
 		WITH(test_restarted_at_once),
 		WITH(test_theirs),
 		WITH(test_copied_mark),
@@ -946,7 +1037,7 @@ int main(void)
 		WITH(test_pool),
 		WITH(test_network),
 		WITH(test_late_call),
-		WITH(test_many_late_calls),
+		cmocka_unit_test_setup_teardown(test_many_late_calls, begin_quick, finish),
 		WITH(test_free_while_hanging),
 		WITH(test_storm),
 		WITH(test_quiet),
