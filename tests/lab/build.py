@@ -13,11 +13,18 @@ JOBS = str(min(2, os.cpu_count() or 1))
 
 
 def sources(*folders):
-    """The files of the source tree that git knows or would know, below the named folders."""
-    out = subprocess.run(["git", "-C", str(TOP), "ls-files", "-z", "-co", "--exclude-standard", "--",
-                          *folders], check=True, capture_output=True, stdin=subprocess.DEVNULL).stdout
-    paths = sorted(set(os.fsdecode(name) for name in out.split(b"\0") if name))
-    return [path for path in paths if (TOP / path).is_file()]
+    """The files of the source tree, below the named folders: what git knows or would know of, or, in a
+    tree without git, all but what is built."""
+    done = subprocess.run(["git", "-C", str(TOP), "ls-files", "-z", "-co", "--exclude-standard", "--",
+                           *folders], capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    if done.returncode == 0:
+        found = {os.fsdecode(name) for name in done.stdout.split(b"\0") if name}
+    else:
+        found = {str(path.relative_to(TOP)) for path in TOP.rglob("*")
+                 if path.relative_to(TOP).parts[0] not in ("build", ".git")}
+        found = {path for path in found if not folders or any(
+            path == folder or path.startswith(folder + "/") for folder in folders)}
+    return sorted(path for path in found if (TOP / path).is_file())
 
 
 def package_sources():

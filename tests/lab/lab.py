@@ -30,7 +30,7 @@ import time
 import build
 import images
 import trees
-from cache import HERE, LabError, artefact, cache_dir, keep_newest, key_of, say
+from cache import HERE, LabError, artefact, cache_dir, keep_newest, key_of, remove, say
 from qmp import Qmp
 
 Kind = collections.namedtuple("Kind", "dist iommu kernel")
@@ -181,6 +181,16 @@ def to_be_saved(part):
             raise
 
 
+def drop_stale(name, key, below):
+    """Removes a snapshot that is older than the disk it lies on: somebody made that one again, under
+    the same name but with other blocks."""
+    path = cache_dir() / f"{name}-{key}"
+    with contextlib.suppress(FileNotFoundError):
+        if (path / "disk.qcow2").stat().st_mtime < below.stat().st_mtime:
+            say(f"{path.name} is older than what it lies on")
+            remove(path)
+
+
 def make_booted(part, image, kind):
     """Boots once, and fills the caches that a host in use has filled."""
     with to_be_saved(part) as machine:
@@ -195,6 +205,7 @@ def booted(dist, kernel=""):
     image = images.host_image(dist)
     key = key_of(qemu_argv, save, make_booted, WARM_UP, BEFORE_SAVE, image.name,
                  images.radeon_rom().name, trees.tools("trixie").name, MEMORY, CPUS, SPARE_PORTS, kernel)
+    drop_stale(f"booted-{dist}{kernel}", key, image / "disk.img")
     return artefact(f"booted-{dist}{kernel}", key, lambda part, log: make_booted(part, image, kind))
 
 
@@ -227,8 +238,11 @@ def ready(dist, kernel="", quick=False):
         make_ready(part, kind, image, base, build.package(dist))
 
     key = key_of(*recipe, build.package_key(dist))
+    drop_stale(name, key, base / "disk.qcow2")
     if quick and not (cache_dir() / f"{name}-{key}").exists():
-        return artefact(f"quick-{dist}{kernel}", key_of(*recipe, build.packaging_key()), make), True
+        name, key = f"quick-{dist}{kernel}", key_of(*recipe, build.packaging_key())
+        drop_stale(name, key, base / "disk.qcow2")
+        return artefact(name, key, make), True
     path = artefact(name, key, make)
     keep_newest(f"{name}-", 3, path)
     return path, False
