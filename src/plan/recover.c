@@ -123,6 +123,8 @@ enum recover_decision recover_decide(struct run *run)
 		return decision;
 	run->careful = true;
 	no_return = run->passed ? 1 : passed(run);
+	if (no_return == -1 && run_ask_again(run))
+		return RECOVER_WAIT;
 	if (no_return == -1 || no_return == 2) {
 		error_set(&why, ERROR_STUCK,
 			  "it cannot be told whether the point of no return was passed");

@@ -10,6 +10,8 @@ enum {
 	GRACE_MS = 2000,	/* past a step's deadline before its thread counts as lost */
 	POLL_FIRST_MS = 20,
 	POLL_LAST_MS = 1000,
+	UNKNOWN_MS = 2000,	/* a helper or libvirt that was gone is back by then */
+	UNKNOWN_POLL_MS = 100,
 	UNCLEAR_MAX = 4,	/* how often in a row it may find out anew what happened */
 };
 
@@ -86,6 +88,7 @@ void run_look_again(struct run *run)
 	run->proving = false;
 	run->careful = true;
 	run->helper_until = 0;
+	run->unknown_until = 0;
 	run->unclear = 0;
 }
 
@@ -132,7 +135,23 @@ int run_holds(struct run *run, size_t n)
 							      run_step(run, n)->args);
 	enter(run, n, false);
 	r = run_step(run, n)->kind->holds(run->world->services, run_step(run, n)->args);
+	if (r >= 0)
+		run->unknown_until = 0;
 	return leave(run) ? r : 2;
+}
+
+bool run_ask_again(struct run *run)
+{
+	uint64_t now = time_monotonic_ms();
+
+	if (!run->unknown_until)
+		run->unknown_until = now + UNKNOWN_MS;
+	if (now >= run->unknown_until) {
+		run->unknown_until = 0;
+		return false;
+	}
+	run->wake = now + UNKNOWN_POLL_MS;
+	return true;
 }
 
 static void set_deadline(struct run *run, const struct plan_step *step)
@@ -190,10 +209,16 @@ static void blame(struct run *run, size_t n, const struct error *why)
 		   step_text(step->kind, step->args, run->plan->arena));
 }
 
-static int is_stuck(struct run *run, size_t n, const char *what)
+/* holds() of step n said -1, or (2) it was given up meanwhile. */
+static int not_told(struct run *run, size_t n, int held)
 {
+	static const char what[] = "it cannot be told whether it happened";
 	struct error why;
 
+	if (held == 2)
+		return RUN_STUCK;
+	if (run_ask_again(run))
+		return RUN_WAIT;
 	error_set(&why, ERROR_STUCK, "%s", what);
 	if (run->error.code == ERROR_STUCK)	/* looked at again, and it is as it was */
 		return RUN_STUCK;
@@ -242,7 +267,7 @@ static int point_failed(struct run *run, bool applying)
 	if (held == 2)
 		return RUN_STUCK;
 	if (held < 0)
-		return is_stuck(run, run->at, "it cannot be told whether it happened");
+		return unclear(run);
 	if (held && applying) {	/* it did; now it has to be proven like any other */
 		run->proving = true;
 		return GO_ON;
@@ -330,8 +355,7 @@ static int resume(struct run *run, int *next)
 		run->proving = true;
 		return 0;
 	}
-	*next = held == 2 ? RUN_STUCK
-			  : is_stuck(run, run->at, "it cannot be told whether it happened");
+	*next = not_told(run, run->at, held);
 	return -1;
 }
 
@@ -468,9 +492,7 @@ static int undo(struct run *run, size_t n, int *next)
 	if (run->careful || run->status[n] != STEP_DONE)
 		r = to_undo(run, n);
 	if (r != 1) {
-		*next = r == 0	 ? undone(run, false)
-			: r == 2 ? RUN_STUCK
-				 : is_stuck(run, n, "it cannot be told whether it happened");
+		*next = r == 0 ? undone(run, false) : not_told(run, n, r);
 		return -1;
 	}
 	note(run, n, STEP_UNDOING, NULL);

@@ -74,6 +74,7 @@ struct run {
 	bool undone_any;
 	unsigned unclear;		/* how often it had to ask what happened */
 	uint64_t step_until;		/* deadline of the step, monotonic ms */
+	uint64_t unknown_until; /* when it gives up on what cannot be told; 0: it can be */
 	uint64_t helper_until; /* when it gives up on a helper that does not answer; 0: not asked */
 	unsigned poll_ms;
 };
@@ -98,6 +99,8 @@ void run_look_again(struct run *run);
 
 /* Does the world show step n applied? As step_kind.holds; 2 when it was given up meanwhile. */
 int run_holds(struct run *run, size_t n);
+/* After run_holds() said -1: what cannot be told now may be in a moment. True: ask again at wake. */
+bool run_ask_again(struct run *run);
 /* The step is neither done nor to be done: it died with an earlier boot. */
 bool run_dead(const struct run *run, size_t n);
 struct plan_step *run_step(const struct run *run, size_t n);

@@ -281,7 +281,7 @@ static void test_a_point_of_no_return_that_cannot_be_told_is_stuck(void **state)
 	struct task *task;
 
 	atomic_store(&f->world->cell[2].fail_apply, ERROR_LIBVIRT);
-	atomic_store(&f->world->cell[2].unknown, 1);
+	atomic_store(&f->world->cell[2].unknown, -1);
 	task = world_do(f->engine, &world_operation, world_request(final, 4), NULL, &outcome);
 	assert_int_equal(outcome.state, TASK_STUCK);
 	assert_int_equal(outcome.error.code, ERROR_STUCK);
@@ -294,6 +294,7 @@ static void test_a_point_of_no_return_that_cannot_be_told_is_stuck(void **state)
 	assert_int_equal(err.code, ERROR_REFUSED);
 
 	/* And when it can be told, it goes on. */
+	atomic_store(&f->world->cell[2].unknown, 0);
 	engine_look_again(f->engine);
 	for (int i = 0; i < 1000 && outcome.state != TASK_ROLLED_BACK; i++) {
 		usleep(5000);
@@ -305,6 +306,23 @@ static void test_a_point_of_no_return_that_cannot_be_told_is_stuck(void **state)
 	assert_cells(f, 0, 0, 0, 0);
 	task_outcome_finish(&outcome);
 	task_unref(task);
+}
+
+/* For a moment nobody can tell, on the way on and on the way back: that is waited for. */
+static void test_what_cannot_be_told_for_a_moment_is_asked_again(void **state)
+{
+	struct fixture *f = *state;
+	struct error err;
+
+	atomic_store(&f->world->cell[2].fail_apply, ERROR_LIBVIRT);
+	atomic_store(&f->world->cell[2].unknown, 3);
+	assert_int_equal(run_it(f, world_request(final, 4), &err), TASK_ROLLED_BACK);
+	assert_int_equal(err.code, ERROR_LIBVIRT);
+	assert_cells(f, 0, 0, 0, 0);
+	atomic_store(&f->world->cell[2].unknown, 3);
+	assert_int_equal(run_it(f, world_request(four, 4), &err), TASK_ROLLED_BACK);
+	assert_int_equal(err.code, ERROR_LIBVIRT);
+	assert_cells(f, 0, 0, 0, 0);
 }
 
 /* ---- waiting for proofs ---- */
@@ -1131,6 +1149,7 @@ int main(void)
 		TEST(test_behind_the_point_of_no_return_nothing_is_undone),
 		TEST(test_a_point_of_no_return_that_happened_is_passed),
 		TEST(test_a_point_of_no_return_that_cannot_be_told_is_stuck),
+		TEST(test_what_cannot_be_told_for_a_moment_is_asked_again),
 		TEST(test_a_late_proof_is_waited_for),
 		TEST(test_a_proof_that_never_comes_goes_back_with_its_reason),
 		TEST(test_news_wakes_who_waits),
