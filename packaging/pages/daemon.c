@@ -33,7 +33,6 @@ static void flags(void)
 static const struct {
 	const char *path, *what;
 } files[] = {
-	/* keep sorted */
 	{ "/etc/horcrux/horcrux.conf", "The configuration, horcrux.conf(5)." },
 	{ "/run/horcrux/", "What describes the kernel's state of this boot: which cards were taken, what "
 			   "they were before, and changes under way. It outlives the daemon, not the boot." },

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What the guest asks of the way it was started: start.S and bios.c, or efi.c. */
-#ifndef GUEST_H
-#define GUEST_H
+#pragma once
 
 typedef unsigned int u32;
 typedef unsigned short u16;
@@ -15,4 +14,3 @@ void idle(void);
 /* Never returns. */
 void guest_main(void);
 
-#endif
