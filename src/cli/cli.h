@@ -26,6 +26,22 @@ struct options {
 	bool help;
 	bool version;
 	const char *generate;
+
+	/* Of changes. */
+	const char *accept; /* codes with commas between */
+	bool plan;
+	bool no_wait;
+	int scope;	  /* index of scope_words */
+	int64_t within_s; /* 0: the daemon's default */
+	bool delete_disks;
+
+	/* Of a new VM; a word that was not given is -1, a number 0. */
+	const char *file;
+	const char *id, *name;
+	int64_t cpus, memory;
+	struct list disks, cdroms, cards; /* strings */
+	int firmware, os, network;
+	bool autostart, start;
 };
 
 struct terminal {

@@ -24,6 +24,8 @@ struct curl_calls {
 	__typeof__(curl_easy_getinfo) *get;
 	__typeof__(curl_easy_cleanup) *cleanup;
 	__typeof__(curl_easy_strerror) *strerror;
+	__typeof__(curl_slist_append) *append;
+	__typeof__(curl_slist_free_all) *free_all;
 };
 
 struct client {
@@ -55,8 +57,10 @@ static bool curl_open(struct curl_calls *calls)
 	*(void **)&calls->get = dlsym(library, "curl_easy_getinfo");
 	*(void **)&calls->cleanup = dlsym(library, "curl_easy_cleanup");
 	*(void **)&calls->strerror = dlsym(library, "curl_easy_strerror");
+	*(void **)&calls->append = dlsym(library, "curl_slist_append");
+	*(void **)&calls->free_all = dlsym(library, "curl_slist_free_all");
 	return calls->global_init && calls->init && calls->set && calls->perform && calls->get &&
-	       calls->cleanup && calls->strerror;
+	       calls->cleanup && calls->strerror && calls->append && calls->free_all;
 }
 
 /* Proxies of the environment, redirects and other protocols have no business here. */
@@ -160,34 +164,63 @@ static int unreachable(const struct client *client, CURLcode code, struct failur
 	}
 }
 
-static bool perform(struct client *client, const char *method, const char *url, struct strbuf *body,
-		    CURLcode *code)
+/* Without "Expect", which would wait for an answer to the headers alone. */
+static struct curl_slist *headers_of(const struct client *client, const struct call *call)
+{
+	struct curl_slist *headers = client->call.append(NULL, "Expect:");
+	char text[128];
+
+	if (call->body)
+		headers = client->call.append(headers, "Content-Type: application/json");
+	snprintf(text, sizeof(text), "Accept: %s", call->accept ?: "application/json");
+	headers = client->call.append(headers, text);
+	snprintf(text, sizeof(text), "Prefer: %s", call->prefer ?: "");
+	return call->prefer ? client->call.append(headers, text) : headers;
+}
+
+static bool set_call(struct client *client, const struct call *call, const char *url,
+		     struct curl_slist *headers, struct strbuf *body)
 {
 	const struct curl_calls *c = &client->call;
 	CURL *curl = client->curl;
-	bool get = !strcmp(method, "GET");
+	bool get = !strcmp(call->method, "GET");
+
+	if (c->set(curl, CURLOPT_URL, url) || c->set(curl, CURLOPT_HTTPHEADER, headers) ||
+	    c->set(curl, CURLOPT_TIMEOUT_MS, (long)(client->timeout_s * 1000)) ||
+	    c->set(curl, CURLOPT_WRITEFUNCTION, take_bytes) ||
+	    c->set(curl, CURLOPT_WRITEDATA, body))
+		return false;
+	if (get)
+		return !c->set(curl, CURLOPT_HTTPGET, 1L) &&
+		       !c->set(curl, CURLOPT_CUSTOMREQUEST, NULL);
+	return !c->set(curl, CURLOPT_POSTFIELDS, call->body ?: "") &&
+	       !c->set(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(call->body ?: "")) &&
+	       !c->set(curl, CURLOPT_CUSTOMREQUEST, call->method);
+}
+
+static bool perform(struct client *client, const struct call *call, const char *url,
+		    struct strbuf *body, CURLcode *code)
+{
+	struct curl_slist *headers = headers_of(client, call);
 
 	client->why[0] = '\0';
 	*code = CURLE_FAILED_INIT;
-	if (c->set(curl, CURLOPT_URL, url) ||
-	    c->set(curl, CURLOPT_TIMEOUT_MS, (long)(client->timeout_s * 1000)) ||
-	    c->set(curl, CURLOPT_WRITEFUNCTION, take_bytes) ||
-	    c->set(curl, CURLOPT_WRITEDATA, body) ||
-	    (get ? c->set(curl, CURLOPT_HTTPGET, 1L) : c->set(curl, CURLOPT_POSTFIELDS, "")) ||
-	    c->set(curl, CURLOPT_CUSTOMREQUEST, get ? NULL : method))
-		return false;
-	*code = c->perform(curl);
+	if (set_call(client, call, url, headers, body))
+		*code = client->call.perform(client->curl);
+	client->call.free_all(headers);
 	return *code == CURLE_OK;
 }
 
-static int read_answer(struct strbuf *body, long status, struct answer *ret, struct failure *why)
+static int read_answer(struct strbuf *body, long status, bool as_it_is, struct answer *ret,
+		       struct failure *why)
 {
 	json_error_t where;
 	json_t *json = NULL;
 
 	if (body->len)
 		json = json_loadb(body->text, body->len, JSON_DECODE_ANY, &where);
-	if (status >= 200 && status < 300 && (json || !body->len)) {
+	if (status >= 200 && status < 300 && (json || !body->len || as_it_is)) {
+		ret->status = (int)status;
 		ret->json = json;
 		ret->n = body->len;
 		ret->bytes = strbuf_take(body);
@@ -203,7 +236,7 @@ static int read_answer(struct strbuf *body, long status, struct answer *ret, str
 	return -1;
 }
 
-int client_call(struct client *client, const char *method, const char *path, struct answer *ret,
+int client_call(struct client *client, const struct call *call, struct answer *ret,
 		struct failure *why)
 {
 	CLEAN_STRBUF struct strbuf body = STRBUF_INIT(BODY_MAX);
@@ -211,9 +244,9 @@ int client_call(struct client *client, const char *method, const char *path, str
 	CURLcode code;
 	long status = 0;
 
-	snprintf(url, sizeof(url), "http://localhost%s", path);
-	if (!perform(client, method, url, &body, &code))
+	snprintf(url, sizeof(url), "http://localhost%s", call->path);
+	if (!perform(client, call, url, &body, &code))
 		return unreachable(client, code, why);
 	client->call.get(client->curl, CURLINFO_RESPONSE_CODE, &status);
-	return read_answer(&body, status, ret, why);
+	return read_answer(&body, status, call->accept, ret, why);
 }

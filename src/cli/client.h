@@ -13,6 +13,7 @@ struct client;
 
 /* An answer: the body as it came, and read. */
 struct answer {
+	int status;
 	char *bytes;
 	size_t n;
 	json_t *json;
@@ -28,10 +29,19 @@ void client_free(struct client *client);
 /* Could there be a daemon? False only when nobody listens there, or we may not ask (*why says). */
 bool client_reachable(const char *path, const char **why);
 
+/* What is asked. */
+struct call {
+	const char *method;
+	const char *path;   /* the whole target, made of words that were checked */
+	const char *accept; /* media type of the answer, which is then not read; NULL: JSON */
+	const char *body;   /* JSON text; NULL: none */
+	const char *prefer; /* value of Prefer; NULL: none */
+};
+
 /*
  * One call; path is the whole target ("/api/gpu/devices"), made of words that were checked. 0 and
  * *ret (to be finished by the caller); or -1: `unreachable` when no answer came, what the daemon
  * said when it is a problem, `internal` when it is no answer of its API.
  */
-int client_call(struct client *client, const char *method, const char *path, struct answer *ret,
+int client_call(struct client *client, const struct call *call, struct answer *ret,
 		struct failure *why);

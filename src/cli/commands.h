@@ -7,7 +7,16 @@
 
 #include "cli/cli.h"
 
-enum flag_kind { FLAG_END, FLAG_SWITCH, FLAG_TEXT, FLAG_NUMBER, FLAG_WORD, FLAG_DIRECTORY };
+enum flag_kind {
+	FLAG_END,
+	FLAG_SWITCH,
+	FLAG_TEXT,
+	FLAG_TEXTS, /* may be given several times */
+	FLAG_NUMBER,
+	FLAG_WORD,
+	FLAG_DIRECTORY,
+	FLAG_FILE,
+};
 
 struct flag {
 	const char *name; /* without the dashes */
@@ -46,16 +55,32 @@ extern const struct command commands[];
 extern const struct flag common_flags[];
 
 extern const char *const output_words[];
+extern const char *const scope_words[];
 
 /* By its words; verb NULL finds a command of one word. NULL: there is none. */
 const struct command *command_find(const char *noun, const char *verb);
 /* Is it the first word of any command? */
 bool command_noun(const char *noun);
 
-/* The commands, each in a file named after it. 0, or -1 with `why`. */
+/* The commands, each in a file named after it or its noun. 0, or -1 with `why`. */
+int cmd_gpu_bind(struct cli *cli, char *const *words, struct failure *why);
 int cmd_gpu_group(struct cli *cli, char *const *words, struct failure *why);
 int cmd_gpu_iommu(struct cli *cli, char *const *words, struct failure *why);
 int cmd_gpu_list(struct cli *cli, char *const *words, struct failure *why);
 int cmd_gpu_scan(struct cli *cli, char *const *words, struct failure *why);
 int cmd_gpu_show(struct cli *cli, char *const *words, struct failure *why);
+int cmd_gpu_unbind(struct cli *cli, char *const *words, struct failure *why);
+int cmd_task_cancel(struct cli *cli, char *const *words, struct failure *why);
+int cmd_task_list(struct cli *cli, char *const *words, struct failure *why);
+int cmd_task_show(struct cli *cli, char *const *words, struct failure *why);
+int cmd_task_watch(struct cli *cli, char *const *words, struct failure *why);
 int cmd_version(struct cli *cli, char *const *words, struct failure *why);
+int cmd_vm_create(struct cli *cli, char *const *words, struct failure *why);
+int cmd_vm_delete(struct cli *cli, char *const *words, struct failure *why);
+int cmd_vm_kill(struct cli *cli, char *const *words, struct failure *why);
+int cmd_vm_list(struct cli *cli, char *const *words, struct failure *why);
+int cmd_vm_restart(struct cli *cli, char *const *words, struct failure *why);
+int cmd_vm_show(struct cli *cli, char *const *words, struct failure *why);
+int cmd_vm_start(struct cli *cli, char *const *words, struct failure *why);
+int cmd_vm_stop(struct cli *cli, char *const *words, struct failure *why);
+int cmd_vm_xml(struct cli *cli, char *const *words, struct failure *why);

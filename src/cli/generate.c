@@ -88,7 +88,10 @@ static int man(struct cli *cli UNUSED, struct failure *why UNUSED)
 	      "group horcrux may use it.\n"
 	      ".SH EXAMPLES\n.nf\nhorcrux gpu iommu\nhorcrux gpu list\nhorcrux gpu show "
 	      "0000:01:00.0\n"
-	      "horcrux gpu list \\-\\-output=json\n.fi\n",
+	      "horcrux gpu list \\-\\-output=json\n"
+	      "horcrux vm create \\-\\-id=vm\\-100 \\-\\-cpus=8 \\-\\-memory=16384 \\-\\-disk=100 "
+	      "\\-\\-gpu=0000:01:00.0 \\-\\-start\n"
+	      "horcrux vm stop vm\\-100\n.fi\n",
 	      stdout);
 	return 0;
 }
@@ -134,10 +137,22 @@ static void completion_nouns(void)
 	printf("%s)\n", *last ? "'" : "");
 }
 
-static void completion_values(const struct flag *flags)
+/* Does a command before this one have the flag? Then its values are there already. */
+static bool told_before(const struct command *before, const struct flag *flag)
+{
+	for (const struct command *c = commands; c < before; c++)
+		for (const struct flag *f = c->flags; f && f->kind; f++)
+			if (!strcmp(f->name, flag->name))
+				return true;
+	return false;
+}
+
+static void completion_values(const struct command *of, const struct flag *flags)
 {
 	for (const struct flag *f = flags; f && f->kind; f++) {
-		if (f->kind != FLAG_WORD)
+		if (f->kind == FLAG_FILE && !told_before(of, f))
+			printf("\t--%s|-%c) _filedir; return ;;\n", f->name, f->letter);
+		if (f->kind != FLAG_WORD || told_before(of, f))
 			continue;
 		printf("\t--%s) COMPREPLY=($(compgen -W '", f->name);
 		for (int i = 0; f->words[i]; i++)
@@ -160,7 +175,9 @@ static int completion(struct cli *cli UNUSED, struct failure *why UNUSED)
 	fputs("' args='' noun='' verb='' word i\n"
 	      "\tcase $prev in\n",
 	      stdout);
-	completion_values(common_flags);
+	completion_values(commands, common_flags);
+	for (const struct command *c = commands; c->noun; c++)
+		completion_values(c, c->flags);
 	fputs("\t-o) COMPREPLY=($(compgen -W 'table json' -- \"$cur\")); return ;;\n"
 	      "\t--host-root) _filedir -d; return ;;\n"
 	      "\t--socket) _filedir; return ;;\n"
@@ -189,6 +206,12 @@ static int completion(struct cli *cli UNUSED, struct failure *why UNUSED)
 	      "\t\tCOMPREPLY=($(compgen -W \"$(horcrux --generate=addresses 2>/dev/null)\" -- "
 	      "\"$cur\"))\n"
 	      "\t\t__ltrim_colon_completions \"$cur\"\n"
+	      "\telif [[ $args == VM ]]; then\n"
+	      "\t\tCOMPREPLY=($(compgen -W \"$(horcrux --generate=vms 2>/dev/null)\" -- "
+	      "\"$cur\"))\n"
+	      "\telif [[ $args == TASK ]]; then\n"
+	      "\t\tCOMPREPLY=($(compgen -W \"$(horcrux --generate=tasks 2>/dev/null)\" -- "
+	      "\"$cur\"))\n"
 	      "\tfi\n"
 	      "} && complete -F _horcrux horcrux\n",
 	      stdout);
@@ -208,6 +231,29 @@ static int addresses(struct cli *cli, struct failure *why)
 	return 0;
 }
 
+static int ids(struct cli *cli, const char *path, struct failure *why)
+{
+	CLEAN_ANSWER struct answer answer = { 0 };
+	size_t i;
+	json_t *one;
+
+	if (source_call(cli, "GET", path, &answer, why) < 0)
+		return -1;
+	json_array_foreach (answer.json, i, one)
+		puts(json_text(cli, one, "id") ?: "");
+	return 0;
+}
+
+static int tasks(struct cli *cli, struct failure *why)
+{
+	return ids(cli, "/api/tasks", why);
+}
+
+static int vms(struct cli *cli, struct failure *why)
+{
+	return ids(cli, "/api/vms", why);
+}
+
 static const struct {
 	const char *what;
 	int (*make)(struct cli *cli, struct failure *why);
@@ -215,6 +261,8 @@ static const struct {
 	{ "addresses", addresses },
 	{ "completion", completion },
 	{ "man", man },
+	{ "tasks", tasks },
+	{ "vms", vms },
 };
 
 int generate(struct cli *cli, const char *what, struct failure *why)

@@ -43,7 +43,8 @@ static int flush(struct failure *why)
 
 int main(int argc, char **argv)
 {
-	struct cli cli = { .options = { .timeout_s = 30 } };
+	struct cli cli = { .options = {
+				   .timeout_s = 30, .firmware = -1, .os = -1, .network = -1 } };
 	struct failure why = { 0 };
 	enum exit_code code = EXIT_OK;
 

@@ -178,3 +178,13 @@ void print_json(const struct cli *cli, const char *bytes, size_t n)
 		putchar('\n');
 	json_decref(json);
 }
+
+void print_lines(const struct cli *cli, const char *text)
+{
+	size_t n;
+
+	for (; *text; text += n + (text[n] == '\n')) {
+		n = strcspn(text, "\n");
+		puts(text_safe(cli, arena_strndup(cli->arena, text, n)));
+	}
+}

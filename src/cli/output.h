@@ -42,6 +42,9 @@ void print_folded_after(const struct cli *cli, FILE *to, int indent, const char 
  */
 void print_json(const struct cli *cli, const char *bytes, size_t n);
 
+/* Text of several lines, each made safe. */
+void print_lines(const struct cli *cli, const char *text);
+
 enum color { COLOR_NONE, COLOR_GOOD, COLOR_BUSY, COLOR_WARN, COLOR_BAD };
 
 struct column {

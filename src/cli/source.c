@@ -26,8 +26,7 @@ bool source_has_daemon(const struct cli *cli)
 	return !cli->options.host_root && client_reachable(source_socket(cli), &why);
 }
 
-int source_call(struct cli *cli, const char *method, const char *path, struct answer *ret,
-		struct failure *why)
+int source_send(struct cli *cli, const struct call *call, struct answer *ret, struct failure *why)
 {
 	if (cli->options.host_root) {
 		error_set(&why->error, ERROR_USAGE,
@@ -36,7 +35,15 @@ int source_call(struct cli *cli, const char *method, const char *path, struct an
 	}
 	if (!cli->client)
 		cli->client = client_new(source_socket(cli), cli->options.timeout_s, &why->error);
-	return cli->client ? client_call(cli->client, method, path, ret, why) : -1;
+	return cli->client ? client_call(cli->client, call, ret, why) : -1;
+}
+
+int source_call(struct cli *cli, const char *method, const char *path, struct answer *ret,
+		struct failure *why)
+{
+	const struct call call = { .method = method, .path = path };
+
+	return source_send(cli, &call, ret, why);
 }
 
 /* One note: that we read the host ourselves, why, and what root would see that we did not. */

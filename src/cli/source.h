@@ -17,7 +17,8 @@ enum question { ASK_DEVICES, ASK_DEVICE, ASK_GROUP, ASK_IOMMU };
 int source_ask(struct cli *cli, enum question question, const char *address, struct answer *ret,
 	       struct failure *why);
 
-/* A call that only the daemon can answer; usage error with --host-root. */
+/* Calls that only the daemon can answer; usage error with --host-root. */
+int source_send(struct cli *cli, const struct call *call, struct answer *ret, struct failure *why);
 int source_call(struct cli *cli, const char *method, const char *path, struct answer *ret,
 		struct failure *why);
 

@@ -104,6 +104,12 @@ static int set_flag(struct cli *cli, const struct flag *flag, const char *value,
 		return set_number(flag, value, at, err);
 	case FLAG_WORD:
 		return set_word(flag, value, at, err);
+	case FLAG_TEXTS:
+		if (*value) {
+			list_add_string(cli->arena, at, value);
+			return 0;
+		}
+		return error_set(err, ERROR_USAGE, "--%s wants a value", flag->name);
 	default:
 		if (!*value)
 			return error_set(err, ERROR_USAGE, "--%s wants a value", flag->name);

@@ -150,6 +150,8 @@ static void guard_domain(const struct judged *j)
 
 	if (!domain)
 		return;
+	if (domain->vm && j->facts->claimed_by && !strcmp(domain->vm, j->facts->claimed_by))
+		return;	/* who has it is told once, by its claim */
 	if (domain->vm)
 		plan_refuse(j->plan, REFUSE_HELD, text(j, "vm %s", domain->vm),
 			    text(j, "VM %s runs with it", domain->vm), NULL,

@@ -59,9 +59,9 @@ def complete(horcrux, program, tmp_path, environment):
 
 
 def test_completion_of_words(complete):
-    assert complete("") == ["gpu", "version"]
+    assert complete("") == ["gpu", "task", "version", "vm"]
     assert complete("gp") == ["gpu"]
-    assert complete("gpu", "") == ["group", "iommu", "list", "scan", "show"]
+    assert complete("gpu", "") == ["bind", "group", "iommu", "list", "scan", "show", "unbind"]
     assert complete("-o", "json", "gpu", "s") == ["scan", "show"]
     assert complete("version", "") == []
 
@@ -72,6 +72,16 @@ def test_completion_of_options(complete):
     assert not any("generate" in o for o in options)
     assert complete("gpu", "list", "-o", "") == ["table", "json"]
     assert complete("--host-root", "") == ["FILES", "-d"]
+
+
+def test_completion_of_vms_and_their_options(complete, daemon):
+    import cli_stub as stub
+    daemon.on("GET", "/api/vms", stub.says([{"id": "vm-1"}, {"id": "web"}]))
+    assert complete("vm", "start", "v", HORCRUX_SOCKET=daemon.path) == ["vm-1"]
+    assert complete("vm", "create", "--firmware", "") == ["uefi", "bios"]
+    assert complete("vm", "create", "-f", "") == ["FILES"]
+    options = complete("vm", "create", "--")
+    assert "--gpu=" in options and "--start" in options
 
 
 def test_completion_of_addresses(complete, daemon):

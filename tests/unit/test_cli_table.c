@@ -12,12 +12,27 @@
 	{                                                                                          \
 		return -1;                                                                         \
 	}
+NOT_RUN(cmd_gpu_bind)
 NOT_RUN(cmd_gpu_group)
 NOT_RUN(cmd_gpu_iommu)
 NOT_RUN(cmd_gpu_list)
 NOT_RUN(cmd_gpu_scan)
 NOT_RUN(cmd_gpu_show)
+NOT_RUN(cmd_gpu_unbind)
+NOT_RUN(cmd_task_cancel)
+NOT_RUN(cmd_task_list)
+NOT_RUN(cmd_task_show)
+NOT_RUN(cmd_task_watch)
 NOT_RUN(cmd_version)
+NOT_RUN(cmd_vm_create)
+NOT_RUN(cmd_vm_delete)
+NOT_RUN(cmd_vm_kill)
+NOT_RUN(cmd_vm_list)
+NOT_RUN(cmd_vm_restart)
+NOT_RUN(cmd_vm_show)
+NOT_RUN(cmd_vm_start)
+NOT_RUN(cmd_vm_stop)
+NOT_RUN(cmd_vm_xml)
 
 static int compare(const struct command *a, const struct command *b)
 {
