@@ -33,6 +33,7 @@ struct node {
 	unsigned mode;
 	unsigned refs;
 	bool dead;
+	bool stays; /* for ever: who looked it up once need not again */
 	uint64_t ino;
 	uint64_t size; /* what stat() says; sysfs says 4096 for texts */
 	struct node *parent;

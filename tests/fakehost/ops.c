@@ -2,7 +2,7 @@
 /*
  * The tree as a FUSE file system, by the low-level interface.
  *
- * Nothing is cached: every look is answered by what is there now.  A read makes
+ * Hardly anything is cached: looks are answered by what is there now.  A read makes
  * the text at offset 0 and goes on in it, a write is handed over whole, as
  * kernfs does.  A write that waits keeps its thread; there are enough of them.
  *
@@ -33,6 +33,7 @@
 #include "log.h"
 
 #define THREADS_MAX 1000
+#define FOR_EVER 1e6 /* seconds */
 
 struct inode {
 	struct node *node;
@@ -105,6 +106,23 @@ static void fill_stat(const struct node *n, struct stat *st)
 	clock_gettime(CLOCK_REALTIME, &st->st_mtim);
 }
 
+/* The directories that every path goes through.  Nothing else is cached: it may go at any time. */
+static void mark_what_stays(void)
+{
+	static const char *const paths[] = {
+		"dev", "proc", "sys", "sys/bus", "sys/bus/pci", "sys/bus/pci/devices",
+		"sys/bus/pci/drivers", "sys/class", "sys/devices", "sys/kernel",
+	};
+	struct node *n;
+
+	for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++)
+		if ((n = node_find(paths[i])))
+			n->stays = true;
+	n = node_find("sys/devices");
+	for (n = n ? n->children : NULL; n; n = n->next)
+		n->stays = !strncmp(n->name, "pci", 3); /* host bridges */
+}
+
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct fuse_entry_param e = { 0 };
@@ -117,6 +135,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (n) {
 		fill_stat(n, &e.attr);
 		e.ino = (uintptr_t)inode_get(n);
+		e.entry_timeout = e.attr_timeout = n->stays ? FOR_EVER : 0;
 	}
 	host_unlock();
 	if (!n)
@@ -499,6 +518,7 @@ int ops_serve(const char *mountpoint, int allow_other, int watch_stdin)
 	static sigset_t signals;
 
 	watch = watch_stdin;
+	mark_what_stays();
 	session = fuse_session_new(&args, &operations, sizeof(operations), NULL);
 	if (!session || fuse_session_mount(session, mountpoint)) {
 		fprintf(stderr, "fakehost: %s cannot be mounted\n", mountpoint);
