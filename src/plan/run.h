@@ -99,7 +99,7 @@ void run_look_again(struct run *run);
 
 /* Does the world show step n applied? As step_kind.holds; 2 when it was given up meanwhile. */
 int run_holds(struct run *run, size_t n);
-/* After run_holds() said -1: what cannot be told now may be in a moment. True: ask again at wake. */
+/* run_holds() said -1: what cannot be told now may be in a moment. True: ask again at wake. */
 bool run_ask_again(struct run *run);
 /* The step is neither done nor to be done: it died with an earlier boot. */
 bool run_dead(const struct run *run, size_t n);

@@ -188,7 +188,7 @@ static void test_a_failed_step_undoes_what_was_done(void **state)
 		atomic_store(&f->world->n_log, 0);
 		atomic_store(&f->world->cell[n].fail_apply, ERROR_CONFLICT);
 		assert_int_equal(run_it(f, world_request(four, 4), &err),
-				 n ? TASK_ROLLED_BACK : TASK_FAILED);	/* nothing was changed */
+				 n ? TASK_ROLLED_BACK : TASK_FAILED); /* nothing was changed */
 		atomic_store(&f->world->cell[n].fail_apply, 0);
 		assert_int_equal(err.code, ERROR_CONFLICT);
 		assert_non_null(strstr(err.message, "apply was told to fail"));
