@@ -91,7 +91,8 @@ static struct reply accepted_reply(struct task *task)
 	return reply;
 }
 
-/* What the plan warned of stands with what the resource itself warns of, where it has a place for that. */
+/* What the plan warned of stands with what the resource itself warns of, where it has a place for
+ * that. */
 static void add_warnings(json_t *result, const json_t *warnings)
 {
 	json_t *array = json_object_get(result, "warnings"), *text, *there;
@@ -100,9 +101,9 @@ static void add_warnings(json_t *result, const json_t *warnings)
 
 	if (!json_is_array(array))
 		return;
-	json_array_foreach(warnings, i, text) {
+	json_array_foreach (warnings, i, text) {
 		told = false;
-		json_array_foreach(array, k, there)
+		json_array_foreach (array, k, there)
 			told = told || json_equal(there, text);
 		if (!told)
 			json_array_append(array, text);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * VMs as replies: what GETs of them answer, made whenever something about them changed. Immutable and
- * counted; one thread publishes, any takes the current ones.
+ * VMs as replies: what GETs of them answer, made whenever something about them changed. Immutable
+ * and counted; one thread publishes, any takes the current ones.
  */
 #pragma once
 
@@ -17,7 +17,7 @@ struct vm_reply {
 struct vm_replies {
 	int refs; /* atomic */
 	struct arena *arena;
-	struct error why;    /* code ERROR_NONE: they are known */
+	struct error why; /* code ERROR_NONE: they are known */
 	const char *node;
 	struct list replies; /* struct vm_reply, by id */
 	struct body *list;

@@ -56,7 +56,8 @@ int vms_show(struct request *rq, struct reply *reply, struct error *err)
 	return 0;
 }
 
-/* ---- what libvirt gets: planned by a task that is a dry run, since that asks libvirt and the store ---- */
+/* ---- what libvirt gets: planned by a task that is a dry run, since that asks libvirt and the
+ * store ---- */
 
 static struct reply xml_reply(struct task *task, bool planned)
 {
@@ -66,7 +67,8 @@ static struct reply xml_reply(struct task *task, bool planned)
 	const char *xml;
 
 	task_outcome(task, &outcome);
-	xml = json_string_value(json_object_get(json_object_get(outcome.plan, "plan"), "domain_xml"));
+	xml = json_string_value(
+		json_object_get(json_object_get(outcome.plan, "plan"), "domain_xml"));
 	if (!planned || (!xml && !outcome.error.code)) {
 		error_set(&late, ERROR_UNREACHABLE, "the VM could not be looked at in time");
 		reply = reply_problem(&late, NULL, NULL);
@@ -121,8 +123,8 @@ int vms_xml(struct request *rq, struct reply *reply, struct error *err)
 int vms_create(struct request *rq, struct reply *reply, struct error *err)
 {
 	const struct wire_vm_spec *spec = rq->body;
-	const struct operation *operation = spec->start == 1 ? &vm_create_and_start_operation :
-							       &vm_create_operation;
+	const struct operation *operation = spec->start == 1 ? &vm_create_and_start_operation
+							     : &vm_create_operation;
 
 	(void)reply;
 	return change_submit(rq, operation, vm_create_new(spec), rq->query, &spec->accept, err);

@@ -137,9 +137,9 @@ static int list_domains(struct virt *virt, struct arena *arena, struct list *dom
 		return -1;
 	for (LIST_EACH(const struct virt_domain, domain, &running))
 		if (domain->hostdevs.n)
-			*list_add(arena, domains, struct gpu_domain) =
-				(struct gpu_domain){ domain->name, domain->vm, domain->started_at,
-						     domain->hostdevs };
+			*list_add(arena, domains, struct gpu_domain) = (struct gpu_domain){
+				domain->name, domain->vm, domain->started_at, domain->hostdevs
+			};
 	return 0;
 }
 

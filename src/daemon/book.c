@@ -129,8 +129,8 @@ static bool wait_for_work(bool again)
 	until.tv_sec += RETRY_MS / 1000;
 	pthread_mutex_lock(&lock);
 	while (!poked && !stopping && !r)
-		r = again ? pthread_cond_timedwait(&wake, &lock, &until) :
-			    pthread_cond_wait(&wake, &lock);
+		r = again ? pthread_cond_timedwait(&wake, &lock, &until)
+			  : pthread_cond_wait(&wake, &lock);
 	poked = false;
 	begun = wanted;
 	go_on = !stopping;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The book of cards: a thread that finds every card of the inventory among the records of the store,
- * mints ids for new ones, and publishes what it knows. The store may take its time; nobody waits for
- * it here. One such thread in a process.
+ * The book of cards: a thread that finds every card of the inventory among the records of the
+ * store, mints ids for new ones, and publishes what it knows. The store may take its time; nobody
+ * waits for it here. One such thread in a process.
  */
 #pragma once
 
@@ -19,8 +19,8 @@ struct book {
 };
 
 /*
- * Start the thread. node is borrowed. assignments (may be NULL) adds what VMs name: runs in the thread, as
- * records_load. news: called on any thread when there is a new book; must not block.
+ * Start the thread. node is borrowed. assignments (may be NULL) adds what VMs name: runs in the
+ * thread, as records_load. news: called on any thread when there is a new book; must not block.
  */
 int book_start(struct store *store, const char *node,
 	       int (*assignments)(struct store *store, struct arena *arena, struct list *list,

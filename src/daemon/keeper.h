@@ -20,7 +20,8 @@ struct keeper_options {
 	void (*stuck)(const struct inventory *inv, struct arena *arena, struct list *cards);
 	/* Is this VM being started? The same. */
 	bool (*starting)(const char *vm);
-	/* Running domains with functions of this host (struct gpu_domain); -1: not known. The same. */
+	/* Running domains with functions of this host (struct gpu_domain); -1: not known. The same.
+	 */
 	int (*domains)(struct arena *arena, struct list *domains);
 };
 

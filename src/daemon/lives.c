@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See lives.h. What is shared is this file's and under its lock; libvirt, the store and the engine are
- * asked without it, by the thread alone, but for callbacks of tasks, which only note how they ended.
+ * See lives.h. What is shared is this file's and under its lock; libvirt, the store and the engine
+ * are asked without it, by the thread alone, but for callbacks of tasks, which only note how they
+ * ended.
  */
 #include "daemon/lives.h"
 
@@ -24,11 +25,11 @@
 enum {
 	STACK_BYTES = 512 * 1024,
 	STOP_MS = 1000,
-	REFRESH_MS = 2000,		/* how long a task waits for its news to be shown */
-	AGREE_MS = 500,			/* how long libvirt's news may be behind libvirt */
+	REFRESH_MS = 2000, /* how long a task waits for its news to be shown */
+	AGREE_MS = 500,	   /* how long libvirt's news may be behind libvirt */
 	STORE_RETRY_MS = 5000,
-	RELEASE_FIRST_MS = 1000,	/* a release that failed is tried again after this, … */
-	RELEASE_MOST_MS = 60000,	/* … and ever more slowly */
+	RELEASE_FIRST_MS = 1000, /* a release that failed is tried again after this, … */
+	RELEASE_MOST_MS = 60000, /* … and ever more slowly */
 	RELEASE_WAIT_MS = 3600 * 1000,
 	NEWS_MAX = 256,
 	LIVES_MAX = 4096,
@@ -38,32 +39,32 @@ enum {
 /* What is remembered of a VM beside its record: only of those about which there is something. */
 struct life {
 	char vm[NAME_BYTES];
-	bool crashed;		/* its last run */
-	bool releasing;		/* a task gives its cards back */
-	bool claimed;		/* seen in this round */
-	uint64_t retry;		/* monotonic ms: not before */
+	bool crashed;	/* its last run */
+	bool releasing; /* a task gives its cards back */
+	bool claimed;	/* seen in this round */
+	uint64_t retry; /* monotonic ms: not before */
 	unsigned pause;
-	char why[256];		/* the last release failed; empty: it did not */
+	char why[256]; /* the last release failed; empty: it did not */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t wake = PTHREAD_COND_INITIALIZER, shown = PTHREAD_COND_INITIALIZER;
 static bool poked, stopping, running;
 static uint64_t wanted, done;		/* rounds, for lives_refresh() */
-static char news[NEWS_MAX][NAME_BYTES];	/* VMs whose waiting proofs are to be asked again */
+static char news[NEWS_MAX][NAME_BYTES]; /* VMs whose waiting proofs are to be asked again */
 static size_t n_news;
 static bool all_news;
 static struct life *lives;
 static size_t n_lives;
-static int kvm = -1;			/* 1, 0; -1 not asked yet */
-static bool probing;			/* a thread asks that */
+static int kvm = -1; /* 1, 0; -1 not asked yet */
+static bool probing; /* a thread asks that */
 static bool probe_wanted;
 
 /* Of the thread alone. */
 static struct lives_options o;
 static pthread_t thread;
 static bool autostarted;
-static int connected = -1;		/* as it was last shown; also read by lives_tick(), under lock */
+static int connected = -1; /* as it was last shown; also read by lives_tick(), under lock */
 
 /* ---- what is remembered ---- */
 
@@ -153,9 +154,11 @@ void lives_task_changed(struct task *task)
 {
 	const struct operation *operation = task_operation(task);
 	static const struct operation *const ours[] = {
-		&vm_create_operation, &vm_create_and_start_operation, &vm_change_operation,
-		&vm_delete_operation, &vm_start_operation, &vm_stop_operation,
-		&vm_kill_operation, &vm_restart_operation, &vm_ended_operation,
+		&vm_create_operation, &vm_create_and_start_operation,
+		&vm_change_operation, &vm_delete_operation,
+		&vm_start_operation,  &vm_stop_operation,
+		&vm_kill_operation,   &vm_restart_operation,
+		&vm_ended_operation,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
@@ -173,7 +176,8 @@ void lives_tick(void)
 	pthread_mutex_unlock(&lock);
 }
 
-/* ---- can the host do KVM? Asked once per connection, in a thread: the first answer runs QEMU ---- */
+/* ---- can the host do KVM? Asked once per connection, in a thread: the first answer runs QEMU ----
+ */
 
 static void *probe(void *unused)
 {
@@ -228,7 +232,7 @@ static enum vm_doing doing(const char *vm)
 	operation = task ? task_operation(task) : NULL;
 	if (operation == &vm_start_operation || operation == &vm_create_and_start_operation ||
 	    operation == &vm_restart_operation)
-		return VM_DOES_START;	/* which shows as long as there is no domain */
+		return VM_DOES_START; /* which shows as long as there is no domain */
 	if (operation == &vm_stop_operation || operation == &vm_kill_operation)
 		return VM_DOES_STOP;
 	return VM_DOES_NOTHING;
@@ -275,8 +279,8 @@ static void show_health(bool up, const struct error *why)
 /* What one round reads. */
 struct round {
 	struct arena *arena;
-	struct list vms, domains;	/* struct vm_record, struct virt_domain */
-	bool up;			/* domains are known */
+	struct list vms, domains; /* struct vm_record, struct virt_domain */
+	bool up;		  /* domains are known */
 	struct error why;
 };
 
@@ -409,8 +413,9 @@ static int release(struct round *round)
 		lives[i].claimed = false;
 	pthread_mutex_unlock(&lock);
 	if (!round->up)
-		return 0;	/* there will be news when it is */
-	if (records_load(o.services->gpu.store, o.services->gpu.node, round->arena, &records, &err) < 0)
+		return 0; /* there will be news when it is */
+	if (records_load(o.services->gpu.store, o.services->gpu.node, round->arena, &records,
+			 &err) < 0)
 		return -1;
 	for (LIST_EACH(const struct card_record, record, &records))
 		if (record->owner && !runs(round, record->owner) && !under_way(record->owner) &&
@@ -471,7 +476,7 @@ static void autostart(struct round *round)
 
 static void tell_proofs(void)
 {
-	char (*names)[NAME_BYTES] = calloc(NEWS_MAX, NAME_BYTES);
+	char(*names)[NAME_BYTES] = calloc(NEWS_MAX, NAME_BYTES);
 	char text[NAME_BYTES + 8];
 	size_t n;
 	bool all;
@@ -533,8 +538,8 @@ static uint64_t wait_for_work(bool failed)
 		retry = now + STORE_RETRY_MS;
 	until = in_ms(retry == UINT64_MAX || retry <= now ? 0 : retry - now);
 	while (!poked && !stopping && !r)
-		r = retry == UINT64_MAX ? pthread_cond_wait(&wake, &lock) :
-					  pthread_cond_timedwait(&wake, &lock, &until);
+		r = retry == UINT64_MAX ? pthread_cond_wait(&wake, &lock)
+					: pthread_cond_timedwait(&wake, &lock, &until);
 	poked = false;
 	round = stopping ? 0 : wanted + 1;
 	pthread_mutex_unlock(&lock);
@@ -620,7 +625,7 @@ static bool news_agree(const char *vm)
 	int active = virt_active(o.services->virt, vm, NULL, NULL);
 
 	if (active < 0 || virt_domains(o.services->virt, arena, &round.domains, NULL) < 0)
-		return true;	/* nothing to agree with */
+		return true; /* nothing to agree with */
 	return runs(&round, vm) == active;
 }
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Looking after VMs: a thread that shows them (api/vm_replies.h), has the cards of those that ended given
- * back, whoever ended them and whenever, also while no daemon ran, and starts those that are to start with
- * the host. One such thread in a process.
+ * Looking after VMs: a thread that shows them (api/vm_replies.h), has the cards of those that ended
+ * given back, whoever ended them and whenever, also while no daemon ran, and starts those that are
+ * to start with the host. One such thread in a process.
  *
- * Nothing is ended because of a claim alone: the task that it hands in asks libvirt again when it has the
- * VM's lock. What fails is tried again, ever more slowly.
+ * Nothing is ended because of a claim alone: the task that it hands in asks libvirt again when it
+ * has the VM's lock. What fails is tried again, ever more slowly.
  */
 #pragma once
 
@@ -15,14 +15,15 @@
 struct lives_options {
 	struct engine *engine;
 	struct vm_services *services;
-	bool libvirt;		/* there is one to be asked at all */
-	const char *run_dir;	/* where it is noted that VMs were started with this boot */
-	bool (*ready)(void);	/* are the cards ready to be given away? Any thread, never blocks */
+	bool libvirt;	     /* there is one to be asked at all */
+	const char *run_dir; /* where it is noted that VMs were started with this boot */
+	bool (*ready)(void); /* are the cards ready to be given away? Any thread, never blocks */
 };
 
 /* options is copied; what it points to lives longer. */
 int lives_start(const struct lives_options *options, struct error *err);
-/* False: it hangs in libvirt or the store, and was left behind. Hands no more in when it returns. */
+/* False: it hangs in libvirt or the store, and was left behind. Hands no more in when it returns.
+ */
 bool lives_stop(void);
 
 /* News of libvirt, for virt_new(). May be told before lives_start(). */

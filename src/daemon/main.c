@@ -188,7 +188,8 @@ static void on_libvirt(void *unused)
 	inbox_look_again();
 }
 
-/* Before a VM is started by itself: who has a card has to be known, and somebody who can bind it. */
+/* Before a VM is started by itself: who has a card has to be known, and somebody who can bind it.
+ */
 static bool cards_ready(void)
 {
 	CLEANUP(book_releasep) struct book *book = book_acquire();
@@ -494,7 +495,8 @@ static void stop(void)
 {
 	server_stop(d.server);
 	inbox_end();
-	if ((d.lives_run && !lives_stop()) || (d.book_run && !book_stop()) || !acting_stop(d.acting, STOP_MS))
+	if ((d.lives_run && !lives_stop()) || (d.book_run && !book_stop()) ||
+	    !acting_stop(d.acting, STOP_MS))
 		_exit(EXIT_SUCCESS);
 	book_release(d.shown_book);
 	helper_stop(d.helper);

@@ -205,8 +205,8 @@ static int plan_start(void *data, void *services, bool locked, struct plan *plan
 }
 
 /*
- * That a VM can be ended must not hang on its cards: where they cannot be looked at (no helper), they are
- * given back later, by whoever looks after ended VMs.
+ * That a VM can be ended must not hang on its cards: where they cannot be looked at (no helper),
+ * they are given back later, by whoever looks after ended VMs.
  */
 static int look_at_end(struct vm_services *services, const char *id, bool locked,
 		       struct vm_facts *facts, struct plan *plan, struct error *err)

@@ -102,13 +102,27 @@ static const struct row volume_rows[] = {
 	ROW_END,
 };
 
+/* As virt_volume(); in a pool that is not there, there is no volume either. */
+static int find(const struct vm_services *sv, const struct volume_step *s, struct arena *arena,
+		const char **format, uint64_t *bytes, struct error *err)
+{
+	struct error why = { 0 };
+	int r = virt_volume(sv->virt, s->pool, s->name, arena, NULL, format, bytes, &why);
+
+	if (r < 0 && why.code == ERROR_NOT_FOUND)
+		return 0;
+	if (r < 0 && err)
+		*err = why;
+	return r;
+}
+
 /* 1 it is there as the step wants it, 0 it is not (or another is), -1. */
 static int is_ours(const struct vm_services *sv, const struct volume_step *s, struct error *err)
 {
 	CLEANUP(arena_freep) struct arena *arena = arena_new();
 	const char *format = NULL;
 	uint64_t bytes = 0;
-	int r = virt_volume(sv->virt, s->pool, s->name, arena, NULL, &format, &bytes, err);
+	int r = find(sv, s, arena, &format, &bytes, err);
 
 	return r <= 0 ? r : bytes == (uint64_t)s->bytes && format && !strcmp(format, s->format);
 }
@@ -178,7 +192,7 @@ static int delete_prove(void *services, const void *args, struct error *err)
 {
 	const struct vm_services *sv = services;
 	const struct volume_step *s = args;
-	int r = virt_volume(sv->virt, s->pool, s->name, NULL, NULL, NULL, NULL, err);
+	int r = find(sv, s, NULL, NULL, NULL, err);
 
 	return r <= 0 ? r
 		      : error_set(err, ERROR_PROOF_FAILED, "the volume %s is still there", s->name);
