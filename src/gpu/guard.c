@@ -178,7 +178,9 @@ static void guard_held(const struct judged *j)
 			continue;
 		if (!strcmp(h->kind, "kernel"))
 			plan_refuse(j->plan, REFUSE_HELD, text(j, "%s", h->name),
-				    text(j, "the kernel's %s uses it", h->name), h->node,
+				    text(j, "the kernel's %s uses it", h->name),
+				    h->node ? h->node : text(j, "%s is on the display of %s", h->name,
+							     j->unit->slot),
 				    "stop what uses the display, or unload the module");
 		else
 			plan_refuse(j->plan, REFUSE_HELD, text(j, "pid %lld", (long long)h->pid),
