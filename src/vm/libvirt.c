@@ -200,8 +200,8 @@ static void uuid_text(const unsigned char uuid[static VIR_UUID_BUFLEN],
 	char *at = text;
 
 	for (size_t i = 0; i < VIR_UUID_BUFLEN; i++)
-		at += snprintf(at, 4, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x",
-			       uuid[i]);
+		at += snprintf(at, (size_t)(text + VIR_UUID_STRING_BUFLEN - at),
+			       i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x", uuid[i]);
 }
 
 static void read_all(struct virt *virt, struct link *link)
