@@ -7,12 +7,13 @@
 #   make test     every ring there is (root)
 #   make demo     the whole journey in a lab host, shown (root)
 #   make bench    benchmarks, as ratios against peers
+#   make tidy     clang's warnings and clang-tidy
 #   make format   clang-format on every source file
 MAKEFLAGS += --no-print-directory
 JOBS ?= $(shell nproc)
 PROGRAMS = horcruxd horcrux-privd horcrux
 
-.PHONY: build deb deps check laws lab test demo bench format clean
+.PHONY: build deb deps check laws lab test demo bench tidy format clean
 
 build: deps
 	@test -f build/meson/build.ninja || meson setup -Dbuildtype=debugoptimized build/meson >/dev/null
@@ -40,7 +41,7 @@ lab:
 	@scripts/rings lab $(T)
 
 test:
-	@scripts/deps build check lab bench
+	@scripts/deps build check lab bench tidy
 	@scripts/rings all
 
 demo:
@@ -50,6 +51,10 @@ demo:
 bench: build
 	@scripts/deps bench
 	@scripts/rings bench $(T)
+
+tidy:
+	@scripts/deps build tidy
+	@scripts/tidy
 
 format:
 	@git ls-files 'src/*.[ch]' 'tests/*.[ch]' | xargs clang-format -i
