@@ -25,7 +25,7 @@ static void print_state(struct cli *cli, const json_t *device)
 {
 	const char *state = field(cli, device, "state"), *means = gpu_state_means(state);
 	const char *assigned = gpu_joined(cli, json_object_get(device, "assigned_to"));
-	const char *users = gpu_users(cli, device);
+	const char *users = gpu_users(cli, device), *held_back;
 
 	print_field(cli, "state",
 		    *means ? arena_printf(cli->arena, "%s: %s", state, means) : state);
@@ -34,6 +34,9 @@ static void print_state(struct cli *cli, const json_t *device)
 	print_field(cli, "used by", *users == '?' ? "unknown" : *users == '-' ? "nobody" : users);
 	print_field(cli, "assigned to", assigned ?: field(cli, device, "assigned_to"));
 	print_field(cli, "claimed by", field(cli, device, "claimed_by"));
+	held_back = json_text(cli, json_object_get(device, "health"), "held_back_why");
+	if (held_back)
+		print_field(cli, "not back, because", held_back);
 }
 
 static void print_functions(struct cli *cli, const json_t *device)

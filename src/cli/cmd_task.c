@@ -95,19 +95,19 @@ static void print_task(struct cli *cli, const json_t *task)
 
 	print_title(cli, "%s  %s", json_text(cli, task, "id") ?: "?",
 		    json_text(cli, task, "title") ?: "?");
-	field(cli, task, "State", "state");
-	print_field(cli, "Step",
+	field(cli, task, "state", "state");
+	print_field(cli, "step",
 		    arena_printf(cli->arena, "%lld of %lld",
 				 (long long)json_number(task, "step", 0),
 				 (long long)json_number(task, "steps", 0)));
-	field(cli, task, "Doing", "message");
-	field(cli, task, "Asked for by", "requested_by");
-	field(cli, task, "Started", "started_at");
-	field(cli, task, "Ended", "ended_at");
-	field(cli, problem, "Problem", "detail");
-	field(cli, problem, "What to do", "hint");
+	field(cli, task, "doing", "message");
+	field(cli, task, "asked for by", "requested_by");
+	field(cli, task, "started", "started_at");
+	field(cli, task, "ended", "ended_at");
+	field(cli, problem, "problem", "detail");
+	field(cli, problem, "what to do", "hint");
 	json_array_foreach (json_object_get(task, "resources"), i, name)
-		print_field(cli, i ? "" : "Holds", text_safe(cli, json_string_value(name)) ?: "?");
+		print_field(cli, i ? "" : "holds", text_safe(cli, json_string_value(name)) ?: "?");
 }
 
 static int show(struct cli *cli, const struct answer *answer)

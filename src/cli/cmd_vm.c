@@ -86,7 +86,7 @@ static void print_disks(struct cli *cli, const json_t *vm)
 	json_array_foreach (json_object_get(vm, "disks"), i, disk) {
 		volume = json_text(cli, disk, "volume") ?: "?";
 		size = (long long)json_number(disk, "size", 0);
-		print_field(cli, i ? "" : "Disks",
+		print_field(cli, i ? "" : "disks",
 			    size ? arena_printf(cli->arena, "%s, %lld GiB", volume, size) : volume);
 	}
 	json_array_foreach (json_object_get(vm, "cdrom"), i, disk)
@@ -101,7 +101,7 @@ static void print_networks(struct cli *cli, const json_t *vm)
 
 	json_array_foreach (json_object_get(vm, "network"), i, network) {
 		mac = json_text(cli, network, "mac");
-		print_field(cli, i ? "" : "Network",
+		print_field(cli, i ? "" : "network",
 			    arena_printf(cli->arena, "%s%s%s",
 					 json_text(cli, network, "kind") ?: "?", mac ? ", " : "",
 					 mac ?: ""));
@@ -127,19 +127,19 @@ static void print_vm(struct cli *cli, const json_t *vm)
 {
 	print_title(cli, "%s  %s", json_text(cli, vm, "id") ?: "?",
 		    json_text(cli, vm, "name") ?: "");
-	field(cli, vm, "State", "state");
-	field(cli, vm, "Running since", "started_at");
+	field(cli, vm, "state", "state");
+	field(cli, vm, "running since", "started_at");
 	print_field(cli, "CPUs", number(cli, vm, "cpus", ""));
-	print_field(cli, "Memory", number(cli, vm, "memory", " MiB"));
-	print_field(cli, "Cards", vm_cards(cli, vm) ?: "none");
+	print_field(cli, "memory", number(cli, vm, "memory", " MiB"));
+	print_field(cli, "cards", vm_cards(cli, vm) ?: "none");
 	print_disks(cli, vm);
 	print_networks(cli, vm);
-	field(cli, vm, "Firmware", "firmware");
-	field(cli, vm, "Guest system", "os");
-	print_field(cli, "Starts with the host",
+	field(cli, vm, "firmware", "firmware");
+	field(cli, vm, "guest system", "os");
+	print_field(cli, "starts with the host",
 		    json_is_true(json_object_get(vm, "autostart")) ? "yes" : "no");
 	field(cli, vm, "UUID", "uuid");
-	field(cli, vm, "Made", "created_at");
+	field(cli, vm, "made", "created_at");
 	print_warnings(cli, vm);
 }
 

@@ -35,6 +35,24 @@ static void changes_clear(struct inventory_changes *changes)
 	*changes = (struct inventory_changes){ .arena = arena_new() };
 }
 
+/* What is known of the VMs that have a card. */
+static void add_owners(const struct keeper *k, const struct book *book, struct arena *arena,
+		       struct gpu_facts *view)
+{
+	const char *why;
+
+	for (LIST_EACH(const struct card_record, record, &book->records)) {
+		if (!record->owner)
+			continue;
+		if (k->options.starting && k->options.starting(record->owner))
+			list_add_string(arena, &view->starting, record->owner);
+		why = k->options.held_back ? k->options.held_back(record->owner, arena) : NULL;
+		if (why)
+			*list_add(arena, &view->held_back, struct row_pair) =
+				(struct row_pair){ record->owner, why };
+	}
+}
+
 void keeper_publish(struct keeper *k)
 {
 	CLEANUP(facts_releasep) struct facts *facts = facts_acquire();
@@ -47,9 +65,7 @@ void keeper_publish(struct keeper *k)
 	book_view(book, &view);
 	if (k->options.stuck)
 		k->options.stuck(k->inventory, arena, &view.stuck);
-	for (LIST_EACH(const struct card_record, record, &book->records))
-		if (record->owner && k->options.starting && k->options.starting(record->owner))
-			list_add_string(arena, &view.starting, record->owner);
+	add_owners(k, book, arena, &view);
 	if (k->options.domains && k->options.domains(arena, &domains) >= 0)
 		view.domains = &domains;
 	cards_publish(&view);

@@ -20,6 +20,8 @@ struct keeper_options {
 	void (*stuck)(const struct inventory *inv, struct arena *arena, struct list *cards);
 	/* Is this VM being started? The same. */
 	bool (*starting)(const char *vm);
+	/* Why the cards of this VM, which has ended, are not back; NULL: nothing stands against it. */
+	const char *(*held_back)(const char *vm, struct arena *arena);
 	/* Running domains with functions of this host (struct gpu_domain); -1: not known. The same.
 	 */
 	int (*domains)(struct arena *arena, struct list *domains);

@@ -29,7 +29,7 @@ enum {
 	AGREE_MS = 500,	   /* how long libvirt's news may be behind libvirt */
 	STORE_RETRY_MS = 5000,
 	RELEASE_FIRST_MS = 1000, /* a release that failed is tried again after this, … */
-	RELEASE_MOST_MS = 60000, /* … and ever more slowly */
+	RELEASE_MOST_MS = 300000, /* … and ever more slowly */
 	RELEASE_WAIT_MS = 3600 * 1000,
 	NEWS_MAX = 256,
 	LIVES_MAX = 4096,
@@ -248,6 +248,19 @@ bool lives_starting(const char *vm)
 	return up && doing(vm) == VM_DOES_START;
 }
 
+const char *lives_held_back(const char *vm, struct arena *arena)
+{
+	const struct life *life;
+	const char *why = NULL;
+
+	pthread_mutex_lock(&lock);
+	life = find(vm);
+	if (life && life->why[0])
+		why = arena_strdup(arena, life->why);
+	pthread_mutex_unlock(&lock);
+	return why;
+}
+
 static void show_one(struct vm_view_facts *facts, const struct vm_record *vm, struct arena *arena,
 		     struct wire_vm *out)
 {
@@ -353,6 +366,7 @@ static void on_released(void *data, struct task *task, bool reached)
 		note_end(life, bad ? &outcome.error : NULL);
 	poke_locked();
 	pthread_mutex_unlock(&lock);
+	o.news();
 	task_outcome_finish(&outcome);
 	free(data);
 }

@@ -17,6 +17,7 @@ struct lives_options {
 	struct vm_services *services;
 	bool libvirt;	     /* there is one to be asked at all */
 	const char *run_dir; /* where it is noted that VMs were started with this boot */
+	void (*news)(void);	/* something is to be told of cards: any thread, never blocks */
 	bool (*ready)(void); /* are the cards ready to be given away? Any thread, never blocks */
 };
 
@@ -34,6 +35,8 @@ void lives_poke(void);
 void lives_task_changed(struct task *task);
 /* A task changed what these locks name: show it, and wait for that, for a while. Task threads. */
 void lives_refresh(const struct list *locks);
+/* Why the cards of this VM are not back after its end, in the arena; NULL: nothing failed. The same. */
+const char *lives_held_back(const char *vm, struct arena *arena);
 /* Is this VM being started now? Any thread; never blocks. */
 bool lives_starting(const char *vm);
 /* Time passes: has the connection to libvirt come or gone? Main thread. */

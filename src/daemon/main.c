@@ -249,6 +249,7 @@ static int start_looking(struct error *err)
 		.uevent_socket = d.root.real ? NULL : d.uevent_socket,
 		.stuck = stuck_cards,
 		.starting = lives_starting,
+		.held_back = lives_held_back,
 		.domains = domains,
 	};
 
@@ -327,6 +328,7 @@ static int start_lives(struct error *err)
 		.services = acting_services(d.acting),
 		.libvirt = libvirt_uri() != NULL,
 		.run_dir = d.run_dir,
+		.news = book_poke,
 		.ready = cards_ready,
 	};
 
@@ -472,6 +474,8 @@ static void block_signals(void)
 	sigaddset(&set, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	sigaction(SIGPIPE, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
+	/* a file that may not grow is an error of that write, as a full disk is */
+	sigaction(SIGXFSZ, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
 }
 
 static int start(struct error *err)

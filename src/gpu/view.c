@@ -384,12 +384,22 @@ static bool is_starting(const struct gpu_facts *facts, const char *vm)
 	return false;
 }
 
+static const char *held_back(const struct gpu_facts *facts, const char *vm)
+{
+	for (LIST_EACH(const struct row_pair, it, &facts->held_back))
+		if (!strcmp(it->key, vm))
+			return it->value;
+	return NULL;
+}
+
 /* Claimed, and no domain has it: on its way to a VM, or back from one. */
 static void set_on_its_way(const struct gpu_facts *facts, const struct gpu_unit *unit,
 			   struct wire_device *out)
 {
-	if (out->claimed_by && facts->domains && !gpu_unit_domain(facts, unit))
-		out->state = is_starting(facts, out->claimed_by) ? CARD_PREPARING : CARD_RELEASING;
+	if (!out->claimed_by || !facts->domains || gpu_unit_domain(facts, unit))
+		return;
+	out->state = is_starting(facts, out->claimed_by) ? CARD_PREPARING : CARD_RELEASING;
+	out->health->held_back_why = held_back(facts, out->claimed_by);
 }
 
 static void set_records(const struct gpu_facts *facts, const struct function *f,

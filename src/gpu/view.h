@@ -39,6 +39,7 @@ struct gpu_facts {
 	const char *records_unknown;	  /* why */
 	const struct list *assignments; /* struct gpu_assignment; NULL: not known here */
 	const struct list *domains;	/* struct gpu_domain; NULL: not known here (holders tell then) */
+	struct list held_back;		  /* struct row_pair: VM whose cards are not back, why */
 	struct list starting;		  /* strings: VMs that are being started now */
 	struct list stuck;		  /* struct row_pair: address of a card's slot, why */
 	const char *node;	      /* name of this host */

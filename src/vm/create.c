@@ -78,7 +78,7 @@ static void make_volumes(struct plan *plan, const struct vm_facts *facts, bool s
 {
 	const struct wire_vm_spec *spec = &facts->vm.spec;
 	struct volume_step args = { .pool = facts->pool, .format = "qcow2" };
-	bool any = start && spec->firmware == FIRMWARE_UEFI; /* its variables lie there */
+	bool any = start && vm_uses_pool(facts);
 
 	for (LIST_EACH(const struct wire_disk, disk, &spec->disks))
 		any |= disk->size != ROW_NULL;

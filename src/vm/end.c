@@ -266,14 +266,17 @@ static int check_shared(const struct vm_facts *facts, struct error *err)
 	return 0;
 }
 
+/* *pool: the pool was seen to already, for another one. */
 static void delete_volume(struct plan *plan, const struct vm_facts *facts, enum vm_step kind,
-			  const struct vm_volume *volume)
+			  const struct vm_volume *volume, bool *pool)
 {
 	const struct volume_step args = { facts->pool, volume->name, ROW_NULL, NULL };
 
 	if (!volume->there)
 		return;
-	plan_lock(plan, "pool:%s", facts->pool);
+	if (!*pool)
+		vm_pool_step(plan, facts);
+	*pool = true;
 	plan_step(plan, vm_step(kind), &args);
 }
 
@@ -282,16 +285,11 @@ int vm_delete_plan(struct plan *plan, const struct vm_facts *facts, bool delete_
 		   struct error *err)
 {
 	const struct record_step record = { facts->vm.spec.id, NULL, facts->stored };
+	bool pool = false;
 
 	if (facts->active) {
 		error_set(err, ERROR_CONFLICT, "VM %s runs", facts->vm.spec.id);
 		return error_hint(err, "stop it first: horcrux vm stop %s", facts->vm.spec.id);
-	}
-	if (facts->pool_defined && !facts->pool_active && (delete_disks || facts->nvram.name)) {
-		error_set(err, ERROR_CONFLICT,
-			  "the pool %s is not active, so nothing in it can be deleted",
-			  facts->pool);
-		return error_hint(err, "start it: virsh pool-start %s", facts->pool);
 	}
 	if (delete_disks && check_shared(facts, err) < 0)
 		return -1;
@@ -300,8 +298,8 @@ int vm_delete_plan(struct plan *plan, const struct vm_facts *facts, bool delete_
 	begin(plan, facts, "delete");
 	for (LIST_EACH(const struct vm_volume, disk, &facts->disks))
 		if (delete_disks)
-			delete_volume(plan, facts, VM_STEP_VOLUME_DELETE, disk);
-	delete_volume(plan, facts, VM_STEP_NVRAM_DELETE, &facts->nvram);
+			delete_volume(plan, facts, VM_STEP_VOLUME_DELETE, disk, &pool);
+	delete_volume(plan, facts, VM_STEP_NVRAM_DELETE, &facts->nvram, &pool);
 	plan_step(plan, vm_step(VM_STEP_RECORD_DELETE), &record);
 	return 0;
 }

@@ -2,7 +2,9 @@
 /* Looking at the world for the planners. See facts.h. */
 #include "vm/facts.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "base/fdpath.h"
@@ -127,14 +129,41 @@ int vm_look_host(struct vm_services *services, struct vm_facts *facts, struct er
 	return 0;
 }
 
+/*
+ * What a pool that is not made or not started will find: the files of its folder. By its first bytes where
+ * we may read them, else by its name.
+ */
+static void look_file(const struct vm_facts *facts, struct vm_volume *volume)
+{
+	const char *path = arena_printf(facts->arena, "%s/%s", facts->pool_path, volume->name);
+	const char *end = strrchr(volume->name, '.');
+	bool qcow2 = end && !strcmp(end, ".qcow2");
+	char magic[4] = "";
+	struct stat st;
+	CLEAN_FD int fd = -1;
+
+	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+		return;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd >= 0 && pread(fd, magic, sizeof(magic), 0) == sizeof(magic))
+		qcow2 = !memcmp(magic, "QFI\xfb", sizeof(magic));
+	volume->there = true;
+	volume->path = path;
+	volume->format = qcow2 ? "qcow2" : "raw";
+}
+
 static int look_volume(struct vm_services *services, struct vm_facts *facts, const char *name,
 		       struct vm_volume *volume, struct error *err)
 {
 	int r;
 
 	*volume = (struct vm_volume){ .name = name };
-	if (!name || !facts->pool_active)
+	if (!name)
 		return 0;
+	if (!facts->pool_active) {
+		look_file(facts, volume);
+		return 0;
+	}
 	r = virt_volume(services->virt, facts->pool, name, facts->arena, &volume->path,
 			&volume->format, NULL, err);
 	volume->there = r == 1;

@@ -65,7 +65,7 @@ int vm_look_record(struct vm_services *services, const char *id, struct vm_facts
 /* Asks libvirt whether it runs. */
 int vm_look_domain(struct vm_services *services, struct vm_facts *facts, struct error *err);
 int vm_look_host(struct vm_services *services, struct vm_facts *facts, struct error *err);
-/* Pool and volumes. What is in a pool that is not active counts as not there. */
+/* Pool and volumes. Of a pool that is not active yet, what its folder holds. */
 int vm_look_storage(struct vm_services *services, struct vm_facts *facts, struct error *err);
 int vm_look_network(struct vm_services *services, struct vm_facts *facts, struct error *err);
 

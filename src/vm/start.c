@@ -54,11 +54,6 @@ static int check_volume(const struct vm_facts *facts, const struct vm_volume *vo
 {
 	if (!volume->name || volume->there)
 		return 0;
-	if (facts->pool_defined && !facts->pool_active) {
-		error_set(err, ERROR_CONFLICT, "the pool %s is not active, so %s cannot be found",
-			  facts->pool, volume->name);
-		return error_hint(err, "start it: virsh pool-start %s", facts->pool);
-	}
 	error_set(err, ERROR_CONFLICT, "%s is not in the pool %s", volume->name, facts->pool);
 	return error_hint(err, "put the file into %s", facts->pool_path);
 }
@@ -202,6 +197,11 @@ int vm_xml_plan(struct plan *plan, const struct vm_facts *facts, struct error *e
 
 /* ---- steps ---- */
 
+bool vm_uses_pool(const struct vm_facts *facts)
+{
+	return facts->disks.n || facts->cdrom.n || facts->kernel.name || facts->nvram.name;
+}
+
 void vm_pool_step(struct plan *plan, const struct vm_facts *facts)
 {
 	const struct pool_step args = { facts->pool, facts->pool_path, facts->pool_defined };
@@ -286,7 +286,7 @@ int vm_start_steps(struct plan *plan, const struct vm_facts *facts, struct error
 	check_memory(plan, facts);
 	if (take_cards(plan, facts, err) < 0)
 		return -1;
-	if (facts->nvram.name && facts->stored && !facts->pool_active)
+	if (facts->stored && !facts->pool_active && vm_uses_pool(facts))
 		vm_pool_step(plan, facts);
 	if (wants_network(facts) && !facts->network_active)
 		plan_step(plan, vm_step(VM_STEP_NETWORK), &network);

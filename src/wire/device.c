@@ -99,6 +99,8 @@ static const struct row health_rows[] = {
 	{ "last_reset", ROW_STRING, 0, AT(wire_health, last_reset), .help = "RFC 3339" },
 	{ "quarantined_why", ROW_STRING, 0, AT(wire_health, quarantined_why),
 	  .help = "why it is quarantined" },
+	{ "held_back_why", ROW_STRING, ROW_OPTIONAL, AT(wire_health, held_back_why),
+	  .help = "its VM has ended, and it is not back with the host: why" },
 	ROW_END,
 };
 

@@ -69,6 +69,7 @@ struct wire_health {
 	int64_t aer_correctable, aer_fatal;
 	const char *last_reset;
 	const char *quarantined_why;
+	const char *held_back_why; /* its VM ended, and it did not go back to the host */
 };
 
 struct wire_device {

@@ -400,9 +400,12 @@ def test_a_card_that_does_not_come_back_stays_claimed(d):
     assert d.get("/api/vms/vm-1").json()["state"] == "stopped"
     assert device(d)["claimed_by"] == "vm-1"
     assert d.wait_for(lambda: any("came back" in w for w in d.get("/api/vms/vm-1").json()["warnings"]))
+    assert d.wait_for(lambda: "radeon" in device(d)["health"].get("held_back_why", ""))
+    assert device(d)["state"] == "releasing"
     d.host.knob("clear")
     assert d.wait_for(lambda: device(d)["claimed_by"] is None, 20)       # it is tried again by itself
     assert d.wait_for(lambda: drivers(d) == ["radeon", "snd_hda_intel"])
+    assert "held_back_why" not in device(d)["health"]
     assert d.wait_for(lambda: not d.get("/api/vms/vm-1").json()["warnings"][1:])
 
 
@@ -478,6 +481,19 @@ def test_pool_and_network_are_made(tmp_path):
         none = d.post("/api/vms/vm-3/start")
         assert none.status == 409 and "network" in none.json()["detail"] and none.json()["hint"]
         make(d, "vm-4", network=[{"kind": "none"}], start=True)
+
+
+def test_files_of_a_pool_that_is_not_made_yet(tmp_path):
+    (tmp_path / "state" / "images").mkdir(parents=True)
+    (tmp_path / "state" / "images" / "new.iso").write_bytes(b"\0" * 4096)
+    (tmp_path / "state" / "images" / "disk.img").write_bytes(b"QFI\xfb" + b"\0" * 4096)
+    with World(tmp_path, pool=False) as d:
+        body = spec("vm-1", cdrom=["new.iso"], disks=[{"volume": "disk.img"}], firmware="bios", start=True)
+        assert steps(d.post("/api/vms?dry_run=true", body)) == ["pool", "record", "domain"]
+        assert d.post("/api/vms", spec("vm-1", cdrom=["none.iso"])).status == 422
+        assert d.post("/api/vms", {**body, "start": False}).status == 201
+        text = d.get("/api/vms/vm-1/domain.xml", check=False).body.decode()
+        assert f'{tmp_path}/state/images/new.iso' in text
 
 
 # ---- without libvirt ----
