@@ -6,7 +6,7 @@
 
 #include "base/strbuf.h"
 
-enum { STRING_MAX = 255, LIST_MAX = 64, DEPTH_MAX = 32, POINTER_BYTES = 192 };
+enum { STRING_MAX = 255, LIST_MAX = 64, DEPTH_MAX = 32, POINTER_BYTES = 192, NAME_BYTES = 61 };
 
 struct reader {
 	struct arena *arena;
@@ -208,16 +208,46 @@ static int parse_field(struct reader *rd, const struct row *row, json_t *json, c
 	}
 }
 
+/* As much of a name as fits, cut between characters: half of one is no UTF-8. */
+static const char *cut(const char *name, char out[static NAME_BYTES])
+{
+	size_t n = strnlen(name, NAME_BYTES - 1);
+
+	while (n && ((unsigned char)name[n] & 0xC0) == 0x80)
+		n--;
+	memcpy(out, name, n);
+	out[n] = '\0';
+	return out;
+}
+
+/* A name as part of a pointer: RFC 6901, section 3. */
+static const char *escape(const char *name, char out[static 2 * NAME_BYTES])
+{
+	size_t n = 0;
+
+	for (; *name; name++) {
+		out[n++] = *name;
+		if (*name != '~' && *name != '/')
+			continue;
+		out[n - 1] = '~';
+		out[n++] = *name == '~' ? '0' : '1';
+	}
+	out[n] = '\0';
+	return out;
+}
+
 static int unknown_field(struct reader *rd, const struct row *rows, const char *pointer,
 			 const char *key)
 {
 	CLEAN_STRBUF struct strbuf names = STRBUF_INIT(330);
+	char name[NAME_BYTES], escaped[2 * NAME_BYTES];
 
+	cut(key, name);
 	for (const struct row *r = rows; r->kind; r++)
 		strbuf_printf(&names, "%s%s", r == rows ? "" : ", ", r->name);
-	error_set(rd->err, ERROR_UNKNOWN_FIELD, "there is no field \"%.60s\" here", key);
+	error_set(rd->err, ERROR_UNKNOWN_FIELD, "there is no field \"%s\" here", name);
 	error_hint(rd->err, "the fields are: %s", strbuf_text(&names));
-	return error_pointer(rd->err, "%s/%.60s", pointer, key);
+	return error_pointer(rd->err, "%s/%s", pointer, escape(name, escaped));
 }
 
 static const struct row *row_find(const struct row *rows, const char *name)

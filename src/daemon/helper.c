@@ -13,7 +13,7 @@
 
 #include "base/log.h"
 
-enum { AGAIN_USEC = 100 * 1000, CHILD_FD = 3, STOP_MS = 300 };
+enum { AGAIN_USEC = 100 * 1000, LATER_USEC = 1000 * 1000, CHILD_FD = 3, STOP_MS = 300 };
 
 struct helper {
 	sd_event *event;
@@ -21,18 +21,39 @@ struct helper {
 	struct privd *privd;
 	const char *host_root, *state_dir;
 	pid_t pid; /* 0: none runs */
+	bool told; /* that it cannot be started */
 	char program[512];
 };
 
 static int start(struct helper *h, struct error *err);
 
-static int on_again(sd_event_source *source, uint64_t usec, void *helper)
+static int on_again(sd_event_source *source, uint64_t usec, void *helper);
+
+static void start_in(struct helper *h, uint64_t usec)
+{
+	h->again = sd_event_source_unref(h->again);
+	sd_event_add_time_relative(h->event, &h->again, CLOCK_MONOTONIC, usec, 0, on_again, h);
+}
+
+/* One that cannot be started now may be there later: it is tried for ever, and said once. */
+static void start_or_later(struct helper *h)
 {
 	struct error err;
 
+	if (!start(h, &err)) {
+		h->told = false;
+		return;
+	}
+	if (!h->told)
+		log_error("%s; going on without, and trying again", err.message);
+	h->told = true;
+	start_in(h, LATER_USEC);
+}
+
+static int on_again(sd_event_source *source, uint64_t usec, void *helper)
+{
 	(void)source, (void)usec;
-	if (start(helper, &err) < 0)
-		log_error("%s", err.message);
+	start_or_later(helper);
 	return 0;
 }
 
@@ -45,9 +66,7 @@ static int on_end(sd_event_source *source, const siginfo_t *how, void *helper)
 		    how->si_code == CLD_EXITED ? "status" : "signal", how->si_status);
 	h->pid = 0;
 	h->child = sd_event_source_unref(h->child);
-	h->again = sd_event_source_unref(h->again);
-	sd_event_add_time_relative(h->event, &h->again, CLOCK_MONOTONIC, AGAIN_USEC, 0, on_again,
-				   h);
+	start_in(h, AGAIN_USEC);
 	return 0;
 }
 
@@ -126,10 +145,11 @@ int helper_start(sd_event *event, struct privd *privd, const char *host_root, co
 	*h = (struct helper){
 		.event = event, .privd = privd, .host_root = host_root, .state_dir = state_dir
 	};
-	if (find_program(h->program, sizeof(h->program), err) < 0 || start(h, err) < 0) {
+	if (find_program(h->program, sizeof(h->program), err) < 0) {
 		free(h);
 		return -1;
 	}
+	start_or_later(h);
 	*ret = h;
 	return 0;
 }

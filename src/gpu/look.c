@@ -59,12 +59,12 @@ static int look_again(struct gpu_services *services, const char *address, struct
 	return gpu_find(look->inventory, address, &look->function, err);
 }
 
-/* What privd cannot read is unknown; that nobody can ask it is an error, and ends the looking. */
+/* What privd cannot read is unknown; that it cannot be asked, or has no room, ends the looking. */
 static int cannot_tell(struct card_look *look, const struct error *why, const char **reason,
 		       struct error *err)
 {
 	*reason = arena_strdup(look->arena, why->message);
-	if (why->code != ERROR_HELPER)
+	if (why->code != ERROR_HELPER && why->code != ERROR_STORE)
 		return 0;
 	if (err)
 		*err = *why;

@@ -217,8 +217,9 @@ static int set_up(const struct options *o, struct error *err)
 		return error_errno(err, ERROR_SYSTEM, -privd.run, "the run directory");
 	r = await_predecessor(privd.run);
 	if (r < 0)
-		return error_errno(err, ERROR_SYSTEM, -r,
-				   "another horcrux-privd works in the same run directory");
+		return error_errno(err, ERROR_SYSTEM, -r, "%s",
+				   r == -EBUSY ? "another horcrux-privd works in the same run directory" :
+						 "RUN/privd.pid");
 	children = directory(privd.run, "privd-children", 0700);
 	if (children < 0)
 		return error_errno(err, ERROR_SYSTEM, -children, "RUN/privd-children");

@@ -25,6 +25,7 @@ static int boot_id(uint8_t out[static 16])
 
 int record_create(int directory, char name[static RECORD_NAME])
 {
+	static const struct record empty;
 	static unsigned count;
 	int fd = -1;
 
@@ -33,6 +34,12 @@ int record_create(int directory, char name[static RECORD_NAME])
 		fd = openat(directory, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 		if (fd < 0 && errno != EEXIST)
 			return -errno;
+	}
+	/* room for it, now: a child that could not write it would seem to have been killed */
+	if (fd >= 0 && pwrite(fd, &empty, sizeof(empty), 0) != (ssize_t)sizeof(empty)) {
+		unlinkat(directory, name, 0);
+		close(fd);
+		return -ENOSPC;
 	}
 	return fd < 0 ? -EEXIST : fd;
 }

@@ -6,7 +6,9 @@ pytest.register_assert_rewrite("fakehost", "machine")
 
 from fakehost import Daemon  # noqa: E402
 
-LOG_BYTES = 12000
+
+def pytest_runtest_setup():
+    Daemon.ended.clear()
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -15,6 +17,5 @@ def pytest_runtest_makereport():
     outcome = yield
     report = outcome.get_result()
     if report.failed and report.when == "call":
-        for daemon in Daemon.alive:
-            report.sections.append(("log of the daemons", daemon.log()[-LOG_BYTES:]))
-            report.sections.append(("writes", "\n".join(daemon.writes())))
+        for log, writes in Daemon.ended + [d.story() for d in Daemon.alive]:
+            report.sections += [("log of the daemons", log), ("writes", writes)]

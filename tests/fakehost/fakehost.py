@@ -368,11 +368,11 @@ class Daemon:
     beside the mount and outlives stop() and kill(), so start() is a restart.
 
     cap: milliseconds that privd gives any operation (its own --deadline-cap); helper=False: there is none.
-    conftest.py shows the log of those that are `alive` when a test fails.
+    conftest.py shows what those that are `alive`, and those that `ended` in a test that fails, have said.
     """
 
     CAP = 1500
-    alive = []
+    alive, ended = [], []
 
     def __init__(self, host, *flags, cap=0, helper=True):
         self.host = host
@@ -415,6 +415,7 @@ class Daemon:
             self.stop()
         finally:
             self.alive.remove(self)
+            self.ended.append(self.story())
 
     def start(self, fault=None, wait=True, **env):
         """fault: the words after "kill:" of HORCRUX_FAULT. wait=False: not until it answers."""
@@ -489,12 +490,13 @@ class Daemon:
             return Path(self.log_path).read_text(errors="replace")
         return ""
 
-    def writes(self):
-        """The host's log of writes, as lines; for looking at."""
+    def story(self):
+        """The log, and what was written to the host; for looking at."""
         try:
-            return [f"{w.path} {w.value} {w.result}" for w in self.host.write_log()]
+            writes = [f"{w.path} {w.value} {w.result}" for w in self.host.write_log()]
         except OSError:
-            return []
+            writes = []
+        return self.log()[-12000:], "\n".join(writes)
 
     def memory(self):
         """KiB: (private, resident) of the daemon."""
