@@ -32,6 +32,7 @@ struct options {
 	bool plan;
 	bool no_wait;
 	int scope;	  /* index of scope_words */
+	bool all;	  /* every card that Horcrux took, instead of an address */
 	int64_t within_s; /* 0: the daemon's default */
 	bool delete_disks;
 

@@ -64,6 +64,14 @@ static const struct flag bind_flags[] = {
 	FLAG_LAST,
 };
 static const struct flag accept_flags[] = { ACCEPT, NO_WAIT, PLAN, FLAG_LAST };
+static const struct flag unbind_flags[] = {
+	ACCEPT,
+	{ "all", 0, FLAG_SWITCH, NULL, OPTION(all),
+	  "Instead of an address: every card that Horcrux took and no VM uses." },
+	NO_WAIT,
+	PLAN,
+	FLAG_LAST,
+};
 static const struct flag change_flags[] = { NO_WAIT, PLAN, FLAG_LAST };
 static const struct flag stop_flags[] = { NO_WAIT, PLAN, WITHIN, FLAG_LAST };
 static const struct flag restart_flags[] = { ACCEPT, NO_WAIT, PLAN, WITHIN, FLAG_LAST };
@@ -146,9 +154,10 @@ const struct command commands[] = {
 	  "Shows what is known of the card with the given address, which may be that of any of its "
 	  "functions; and for each thing that could not be told, why.",
 	  cmd_gpu_show },
-	{ "gpu", "unbind", "ADDRESS", 1, pci_address_check, accept_flags,
+	{ "gpu", "unbind", "ADDRESS|--all", 1, pci_address_check, unbind_flags,
 	  "give a card back to the host",
-	  "Gives the card with the given address back to the drivers that it was taken from.",
+	  "Gives the card with the given address back to the drivers that it was taken from. With "
+	  "--all every card that Horcrux took; those that a VM uses stay with it, and are named.",
 	  cmd_gpu_unbind },
 	{ "task", "cancel", "TASK", 1, task_id_check, NULL, "end a task; what it did is undone",
 	  "Ends the task before its next step, and has undone what it did. Past a point of no "

@@ -152,13 +152,15 @@ static int usage_hint(struct cli *cli, const char *noun, struct error *err)
 	return error_hint(err, "see: horcrux --help");
 }
 
-static int check_args(const struct command *command, int n, char *const *args, struct error *err)
+static int check_args(const struct cli *cli, int n, char *const *args, struct error *err)
 {
-	if (n < command->n_args)
+	const struct command *command = cli->command;
+	int wanted = cli->options.all ? 0 : command->n_args; /* --all stands for the argument */
+
+	if (n < wanted)
 		return error_set(err, ERROR_USAGE, "%s is missing", command->args);
-	if (n > command->n_args)
-		return error_set(err, ERROR_USAGE, "\"%.60s\" is one word too many",
-				 args[command->n_args]);
+	if (n > wanted)
+		return error_set(err, ERROR_USAGE, "\"%.60s\" is one word too many", args[wanted]);
 	for (int i = 0; command->check && i < n; i++) {
 		if (command->check(args[i], err) == 0)
 			continue;
@@ -177,7 +179,7 @@ static int parse_rest(struct cli *cli, int argc, char **argv, struct words *word
 	if (at < 0)
 		return -1;
 	words->args = argv + at;
-	return cli->options.help ? 0 : check_args(cli->command, argc - at, words->args, err);
+	return cli->options.help ? 0 : check_args(cli, argc - at, words->args, err);
 }
 
 static int parse_noun(struct cli *cli, int argc, char **argv, struct words *words,
