@@ -137,7 +137,10 @@ static void mint(const struct card *card, const char *ids, struct arena *arena,
 	};
 }
 
-/* What sits where it was goes first, so that a new card never takes the record of one that stayed. */
+/*
+ * What sits where it was goes first, so that a new card never takes the record of one that stayed; and
+ * new records come last, so that one of two that could have moved does not make the other the only one.
+ */
 void records_match(const struct inventory *inv, struct arena *arena, struct list *records)
 {
 	struct card_record *r;
@@ -150,15 +153,16 @@ void records_match(const struct inventory *inv, struct arena *arena, struct list
 			found(r, card, arena);
 	}
 	for (LIST_EACH(const struct card, card, &inv->cards)) {
-		if (has_record(records, card))
-			continue;
 		ids = ids_of(first_of(card), arena);
-		r = without_record(inv, records, ids, arena) == 1 ? only_free(records, ids, NULL) : NULL;
+		if (has_record(records, card) || without_record(inv, records, ids, arena) != 1)
+			continue;
+		r = only_free(records, ids, NULL);
 		if (r)
 			found(r, card, arena);
-		else
-			mint(card, ids, arena, records);
 	}
+	for (LIST_EACH(const struct card, card, &inv->cards))
+		if (!has_record(records, card))
+			mint(card, ids_of(first_of(card), arena), arena, records);
 }
 
 const struct card_record *record_at(const struct list *records, const struct inventory *inv,
