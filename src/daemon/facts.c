@@ -16,6 +16,7 @@
 #include "http/pending.h"
 
 enum {
+	BURST_MS = 500,
 	EVERY_MS = 5000,
 	FRESH_MS = 6000,
 	LOOKED_MS = 30 * 1000,
@@ -144,8 +145,9 @@ static bool looked_lately_locked(uint64_t now)
 /* Milliseconds until it is time to ask; 0: now; UINT64_MAX: not before somebody looks. */
 static uint64_t due_locked(uint64_t now)
 {
+	/* taking a card is a dozen uevents within half a second, and each look reads the whole host */
 	if (poked)
-		return 0;
+		return !heard_at || now >= heard_at + BURST_MS ? 0 : heard_at + BURST_MS - now;
 	if (!looked_lately_locked(now))
 		return UINT64_MAX;
 	return !heard_at || now >= heard_at + EVERY_MS ? 0 : heard_at + EVERY_MS - now;

@@ -33,7 +33,7 @@ bool facts_stop(void);
 bool facts_look(void);
 /* The request (pending.h) waits for fresh facts. Any thread; never blocks. */
 void facts_refresh(uint64_t ticket);
-/* Ask at once, whether somebody looks or not: something changed. Any thread. */
+/* Ask soon, whether somebody looks or not: something changed. A burst of these is one. Any thread. */
 void facts_poke(void);
 /* The helper is there (again): what was heard so far is no news any more. Any thread. */
 void facts_connected(void);

@@ -239,7 +239,7 @@ def test_no_room_for_the_journal():
         assert m.host.writes() == []
         m.unchanged()
         statuses = set()
-        for room in range(2500, 9000, 400):
+        for room in range(2500, 9000, 800):
             limit(m, before + room)
             reply = m.daemon.bind(GPU)
             statuses.add(reply.status)
@@ -311,8 +311,7 @@ def test_a_store_that_cannot_be_written():
             assert writer.stdout.readline() == b"locked\n"
             m.daemon.start()
             assert m.daemon.get("/api/gpu/devices").status == 200
-            reply = m.daemon.bind(GPU)    # unless the writing of ids is just being waited for
-            assert reply.status == 200 or reply.json()["code"] == "store_unavailable", reply
+            assert m.daemon.device(GPU)["driver"] == "radeon"
         finally:
             writer.stdin.close()
             writer.wait(10)
