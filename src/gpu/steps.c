@@ -1,42 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of step kinds of whole cards. See steps.h and plan/step.h. */
+/*
+ * The table of step kinds of whole cards, what they share, and the kinds that write to nothing of a
+ * function. See steps.h and plan/step.h.
+ */
 #include "gpu/steps.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "base/fdpath.h"
-#include "host/holders.h"
+#include "gpu/steps_parts.h"
 
 enum {
-	DRIVER_NAME = 64,
-	PATH_BYTES = 128,
-	DRIVER_DEADLINE_MS = 40000,	/* more than privd gives its child */
-	VIABLE_DEADLINE_MS = 3000,	/* udev makes the node a moment after the bind */
+	DRIVER_DEADLINE_MS = 40000, /* more than privd gives its child */
+	VIABLE_DEADLINE_MS = 3000,  /* udev makes the node a moment after the bind */
 };
 
 /* ---- what all share ---- */
 
-static struct pci_address address_of(const struct function_step *s)
+struct pci_address step_address(const struct function_step *s)
 {
 	struct pci_address address = { 0 };
 
-	pci_address_parse(s->address, &address);	/* the row's check let nothing else through */
+	pci_address_parse(s->address, &address); /* the row's check let nothing else through */
 	return address;
 }
 
-static const char *device_file(const struct function_step *s, const char *file, char *path)
+const char *step_device_file(const struct function_step *s, const char *file,
+			     char path[static PATH_BYTES])
 {
 	snprintf(path, PATH_BYTES, "sys/bus/pci/devices/%s/%s", s->address, file);
 	return path;
 }
 
-/* 1 with its name, 0 none bound, -errno. A link is read without taking the device's lock. */
-static int bound_driver(const struct gpu_services *services, const struct function_step *s,
-			char name[static DRIVER_NAME])
+int step_bound_driver(const struct gpu_services *services, const struct function_step *s,
+		      char name[static DRIVER_NAME])
 {
 	char path[PATH_BYTES];
-	ssize_t n = fdpath_link_name(services->root->fd, device_file(s, "driver", path), name,
+	ssize_t n = fdpath_link_name(services->root->fd, step_device_file(s, "driver", path), name,
 				     DRIVER_NAME);
 
 	if (n >= 0)
@@ -44,74 +45,64 @@ static int bound_driver(const struct gpu_services *services, const struct functi
 	name[0] = '\0';
 	if (n != -ENOENT)
 		return (int)n;
-	return fdpath_exists(services->root->fd, device_file(s, "vendor", path)) == 1 ? 0 : -ENODEV;
+	return fdpath_exists(services->root->fd, step_device_file(s, "vendor", path)) == 1
+		       ? 0
+		       : -ENODEV;
 }
 
-static int cannot_read_driver(const struct function_step *s, int r, struct error *err)
+int step_cannot_read(const struct function_step *s, int r, struct error *err)
 {
 	if (r == -ENODEV)
 		return error_set(err, ERROR_GONE, "%s is not there any more", s->address);
-	return error_errno(err, ERROR_PROOF_FAILED, -r, "the driver of %s cannot be read", s->address);
+	return error_errno(err, ERROR_PROOF_FAILED, -r, "the driver of %s cannot be read",
+			   s->address);
 }
 
-/*
- * What is gone has taken its settings along: there is nothing to put back, and what it was like before
- * does not matter to what comes in its place.
- */
-static bool is_gone(const struct gpu_services *services, const struct function_step *s)
+bool step_is_gone(const struct gpu_services *services, const struct function_step *s)
 {
 	char path[PATH_BYTES];
 
-	return fdpath_exists(services->root->fd, device_file(s, "vendor", path)) == 0;
+	return fdpath_exists(services->root->fd, step_device_file(s, "vendor", path)) == 0;
 }
 
-/* As the function, for ways back and their proofs. */
-#define UNLESS_GONE(name, function)                                                      \
-	static int name(void *services, const void *args, struct error *err)             \
-	{                                                                                \
-		int r = function(services, args, err);                                   \
-                                                                                         \
-		return r < 0 && is_gone(services, args) ? 0 : r;                         \
-	}
-
-/* driver NULL or "": none is wanted. */
-static int prove_driver(const struct gpu_services *services, const struct function_step *s,
-			const char *driver, struct error *err)
+int step_prove_driver(const struct gpu_services *services, const struct function_step *s,
+		      const char *driver, struct error *err)
 {
 	char name[DRIVER_NAME];
-	int r = bound_driver(services, s, name);
+	int r = step_bound_driver(services, s, name);
 
 	if (r < 0)
-		return cannot_read_driver(s, r, err);
+		return step_cannot_read(s, r, err);
 	if (!strcmp(name, driver ? driver : ""))
 		return 0;
 	return error_set(err, ERROR_PROOF_FAILED, "%s is on %s, not on %s", s->address,
 			 r ? name : "no driver", driver && *driver ? driver : "none");
 }
 
-/* Files that hold one word and are safe to read (they take no lock). */
-static int prove_file(const struct gpu_services *services, const struct function_step *s,
-		      const char *file, const char *value, struct error *err)
+int step_prove_file(const struct gpu_services *services, const struct function_step *s,
+		    const char *file, const char *value, struct error *err)
 {
 	char path[PATH_BYTES], text[64];
-	ssize_t n = fdpath_read(services->root->fd, device_file(s, file, path), text, sizeof(text));
+	ssize_t n = fdpath_read(services->root->fd, step_device_file(s, file, path), text,
+				sizeof(text));
 
 	if (n < 0)
-		return error_errno(err, ERROR_PROOF_FAILED, (int)-n, "%s of %s cannot be read back", file,
-				   s->address);
+		return error_errno(err, ERROR_PROOF_FAILED, (int)-n, "%s of %s cannot be read back",
+				   file, s->address);
 	if (!strcmp(text, value))
 		return 0;
-	return error_set(err, ERROR_PROOF_FAILED, "%s of %s reads %s, not %s", file, s->address, text,
-			 value);
+	return error_set(err, ERROR_PROOF_FAILED, "%s of %s reads %s, not %s", file, s->address,
+			 text, value);
 }
 
-static int file_holds(const struct gpu_services *services, const struct function_step *s,
-		      const char *file)
+int step_file_holds(const struct gpu_services *services, const struct function_step *s,
+		    const char *file)
 {
 	char path[PATH_BYTES], text[64];
 
-	if (fdpath_read(services->root->fd, device_file(s, file, path), text, sizeof(text)) < 0)
-		return is_gone(services, s) ? 0 : -1;
+	if (fdpath_read(services->root->fd, step_device_file(s, file, path), text, sizeof(text)) <
+	    0)
+		return step_is_gone(services, s) ? 0 : -1;
 	return !strcmp(text, s->value);
 }
 
@@ -125,7 +116,7 @@ static const char *subject(const void *args, struct arena *arena)
 	return arena_strdup(arena, ((const struct function_step *)args)->address);
 }
 
-static void add_write(struct arena *arena, struct list *writes, const char *path, const char *value)
+void step_add_write(struct arena *arena, struct list *writes, const char *path, const char *value)
 {
 	struct step_write *write = list_add(arena, writes, struct step_write);
 
@@ -133,500 +124,11 @@ static void add_write(struct arena *arena, struct list *writes, const char *path
 	write->value = value;
 }
 
-static void write_device_file(const struct function_step *s, const char *file, const char *value,
-			      struct arena *arena, struct list *writes)
+void step_add_device_write(const struct function_step *s, const char *file, const char *value,
+			   struct arena *arena, struct list *writes)
 {
-	add_write(arena, writes,
-		  arena_printf(arena, "/sys/bus/pci/devices/%s/%s", s->address, file), value);
-}
-
-/* ---- bind, give-back ---- */
-
-static int bind_apply(void *services, const void *args, struct error *err)
-{
-	const struct gpu_services *sv = services;
-	const struct function_step *s = args;
-
-	if (!prove_driver(sv, s, s->driver, NULL))
-		return 0;
-	return privd_bind(sv->privd, address_of(s), s->driver, err);
-}
-
-static int bind_prove(void *services, const void *args, struct error *err)
-{
-	return prove_driver(services, args, ((const struct function_step *)args)->driver, err);
-}
-
-static int unbind_again(void *services, const void *args, struct error *err)
-{
-	const struct gpu_services *sv = services;
-	const struct function_step *s = args;
-	char name[DRIVER_NAME];
-	int r = bound_driver(sv, s, name);
-
-	if (r < 0)
-		return cannot_read_driver(s, r, err);
-	return r ? privd_unbind(sv->privd, address_of(s), name, err) : 0;
-}
-
-UNLESS_GONE(bind_undo, unbind_again)
-
-static int none_prove(void *services, const void *args, struct error *err)
-{
-	return prove_driver(services, args, NULL, err);
-}
-
-UNLESS_GONE(bind_prove_undone, none_prove)
-
-/* As step_kind.holds, for what hangs on a driver's name: 1 or 0 when it can be read. */
-static int told(int r, bool holds)
-{
-	return r >= 0 ? holds : r == -ENODEV ? 0 : -1;
-}
-
-static int bind_holds(void *services, const void *args)
-{
-	const struct function_step *s = args;
-	char name[DRIVER_NAME];
-	int r = bound_driver(services, s, name);
-
-	return told(r, !strcmp(name, s->driver));
-}
-
-static const char *bind_text(const void *args, struct arena *arena)
-{
-	const struct function_step *s = args;
-
-	return arena_printf(arena, "bind %s to %s", s->address, s->driver);
-}
-
-static void bind_writes(const void *args, struct arena *arena, struct list *writes)
-{
-	const struct function_step *s = args;
-
-	add_write(arena, writes, arena_printf(arena, "/sys/bus/pci/drivers/%s/bind", s->driver),
-		  s->address);
-}
-
-/* The driver may have been unloaded meanwhile: then the kernel's own match is the next best. */
-static int give_back_apply(void *services, const void *args, struct error *err)
-{
-	const struct gpu_services *sv = services;
-	const struct function_step *s = args;
-	char path[PATH_BYTES];
-
-	snprintf(path, sizeof(path), "sys/bus/pci/drivers/%.60s", s->driver ? s->driver : "");
-	if (s->driver && fdpath_exists(sv->root->fd, path) == 1)
-		return privd_bind(sv->privd, address_of(s), s->driver, err);
-	return privd_probe(sv->privd, address_of(s), NULL, err);
-}
-
-static int give_back_prove(void *services, const void *args, struct error *err)
-{
-	const struct gpu_services *sv = services;
-	const struct function_step *s = args;
-	char name[DRIVER_NAME], path[PATH_BYTES];
-	int r = bound_driver(sv, s, name);
-
-	if (r < 0)
-		return cannot_read_driver(s, r, err);
-	if (driver_is_vfio(name)) {
-		error_set(err, ERROR_PROOF_FAILED, "%s went back to %s", s->address, name);
-		return error_hint(err, "look for its ids in vfio-pci's `ids=` option (kernel command line, /etc/modprobe.d)");
-	}
-	snprintf(path, sizeof(path), "sys/bus/pci/drivers/%.60s", s->driver ? s->driver : "");
-	if (!s->driver || !strcmp(name, s->driver) || fdpath_exists(sv->root->fd, path) == 0)
-		return 0;
-	return error_set(err, ERROR_PROOF_FAILED, "%s is on %s, not back on %s", s->address,
-			 r ? name : "no driver", s->driver);
-}
-
-static int give_back_holds(void *services, const void *args)
-{
-	char name[DRIVER_NAME];
-	int r = bound_driver(services, args, name);
-
-	return told(r, r && !driver_is_vfio(name));
-}
-
-static const char *give_back_text(const void *args, struct arena *arena)
-{
-	const struct function_step *s = args;
-
-	return s->driver ? arena_printf(arena, "give %s back to %s", s->address, s->driver) :
-			   arena_printf(arena, "let the kernel find the driver of %s", s->address);
-}
-
-static void give_back_writes(const void *args, struct arena *arena, struct list *writes)
-{
-	const struct function_step *s = args;
-
-	if (s->driver)
-		bind_writes(args, arena, writes);
-	else
-		add_write(arena, writes, "/sys/bus/pci/drivers_probe", s->address);
-}
-
-/* ---- unbind ---- */
-
-/* Holders were read before the plan; whoever came since is found here, straight before the write. */
-static int not_held(const struct gpu_services *sv, const struct function_step *s, struct error *err)
-{
-	CLEANUP(arena_freep) struct arena *arena = arena_new();
-	struct list addresses = { 0 }, holders = { 0 };
-
-	*list_add(arena, &addresses, struct pci_address) = address_of(s);
-	if (privd_holders(sv->privd, &addresses, arena, &holders, err) < 0)
-		return error_wrap(err, "who has %s open cannot be told", s->address);
-	for (LIST_EACH(const struct holder, h, &holders)) {
-		if (holder_lets_go(h))
-			continue;
-		error_set(err, ERROR_CONFLICT, "%s (pid %lld) has opened %s meanwhile", h->name,
-			  (long long)h->pid, s->address);
-		return error_hint(err, "end it first: an unbind would wait for it, perhaps for ever");
-	}
-	return 0;
-}
-
-static int unbind_apply(void *services, const void *args, struct error *err)
-{
-	const struct gpu_services *sv = services;
-	const struct function_step *s = args;
-	char name[DRIVER_NAME];
-	int r = bound_driver(sv, s, name);
-
-	if (r < 0)
-		return cannot_read_driver(s, r, err);
-	if (!r)
-		return 0;
-	if (not_held(sv, s, err) < 0)
-		return -1;
-	return privd_unbind(sv->privd, address_of(s), name, err);
-}
-
-/*
- * driver_override keeps every other driver away (pci_match_device()), at this point also the one that it
- * came from; and vfio-pci knows no ids, so without it that one does not fit.
- */
-static int bind_back(const struct gpu_services *sv, const struct function_step *s, struct error *err)
-{
-	CLEANUP(arena_freep) struct arena *arena = arena_new();
-	const char *fits = driver_is_vfio(s->driver) ? s->driver : "", *text = NULL;
-	int r;
-
-	if (privd_read_override(sv->privd, address_of(s), arena, &text, err) < 0)
-		return -1;
-	if (!strcmp(text, fits) || !strcmp(text, s->driver))
-		return privd_bind(sv->privd, address_of(s), s->driver, err);
-	if (privd_override(sv->privd, address_of(s), fits, err) < 0)
-		return -1;
-	r = privd_bind(sv->privd, address_of(s), s->driver, err);
-	if (privd_override(sv->privd, address_of(s), text, r < 0 ? NULL : err) < 0)
-		return -1;
-	return r;
-}
-
-/* A driver sets power/control when it takes a device, so what it was (`was`) is put back after that. */
-static int bind_again(void *services, const void *args, struct error *err)
-{
-	const struct gpu_services *sv = services;
-	const struct function_step *s = args;
-
-	if (bind_prove(services, args, NULL) && bind_back(services, args, err) < 0)
-		return -1;
-	if (!s->was || !prove_file(sv, s, "power/control", s->was, NULL))
-		return 0;
-	return privd_power(sv->privd, address_of(s), !strcmp(s->was, "on"), err);
-}
-
-static int bound_again(void *services, const void *args, struct error *err)
-{
-	const struct function_step *s = args;
-
-	if (bind_prove(services, args, err) < 0)
-		return -1;
-	return s->was ? prove_file(services, s, "power/control", s->was, err) : 0;
-}
-
-UNLESS_GONE(unbind_undo, bind_again)
-UNLESS_GONE(unbind_prove_undone, bound_again)
-
-static int unbind_holds(void *services, const void *args)
-{
-	const struct function_step *s = args;
-	char name[DRIVER_NAME];
-	int r = bound_driver(services, s, name);
-
-	return told(r, strcmp(name, s->driver) != 0);
-}
-
-static const char *unbind_text(const void *args, struct arena *arena)
-{
-	const struct function_step *s = args;
-
-	return arena_printf(arena, "unbind %s from %s", s->address, s->driver);
-}
-
-static void unbind_writes(const void *args, struct arena *arena, struct list *writes)
-{
-	const struct function_step *s = args;
-
-	add_write(arena, writes, arena_printf(arena, "/sys/bus/pci/drivers/%s/unbind", s->driver),
-		  s->address);
-}
-
-/* ---- driver_override ---- */
-
-static int override_set(const struct gpu_services *sv, const struct function_step *s,
-			const char *value, struct error *err)
-{
-	return privd_override(sv->privd, address_of(s), value, err);
-}
-
-static int override_apply(void *services, const void *args, struct error *err)
-{
-	return override_set(services, args, ((const struct function_step *)args)->value, err);
-}
-
-static int override_restore(void *services, const void *args, struct error *err)
-{
-	return override_set(services, args, ((const struct function_step *)args)->was, err);
-}
-
-UNLESS_GONE(override_undo, override_restore)
-
-static int override_is(const struct gpu_services *sv, const struct function_step *s,
-		       const char *value, struct error *err)
-{
-	CLEANUP(arena_freep) struct arena *arena = arena_new();
-	const char *text = NULL;
-
-	if (privd_read_override(sv->privd, address_of(s), arena, &text, err) < 0)
-		return -1;
-	if (!strcmp(text, value))
-		return 0;
-	return error_set(err, ERROR_PROOF_FAILED, "driver_override of %s reads \"%s\", not \"%s\"",
-			 s->address, text, value);
-}
-
-static int override_prove(void *services, const void *args, struct error *err)
-{
-	return override_is(services, args, ((const struct function_step *)args)->value, err);
-}
-
-static int override_was(void *services, const void *args, struct error *err)
-{
-	return override_is(services, args, ((const struct function_step *)args)->was, err);
-}
-
-UNLESS_GONE(override_prove_undone, override_was)
-
-static int override_holds(void *services, const void *args)
-{
-	struct error err = { 0 };
-
-	if (!override_prove(services, args, &err))
-		return 1;
-	return err.code == ERROR_PROOF_FAILED || is_gone(services, args) ? 0 : -1;
-}
-
-static const char *override_text(const void *args, struct arena *arena)
-{
-	const struct function_step *s = args;
-
-	return *s->value ? arena_printf(arena, "let only %s take %s", s->value, s->address) :
-			   arena_printf(arena, "let any driver take %s again", s->address);
-}
-
-static void override_writes(const void *args, struct arena *arena, struct list *writes)
-{
-	const struct function_step *s = args;
-
-	write_device_file(s, "driver_override", *s->value ? s->value : "\n", arena, writes);
-}
-
-/* ---- power ---- */
-
-static int power_set(const struct gpu_services *sv, const struct function_step *s,
-		     const char *value, struct error *err)
-{
-	return privd_power(sv->privd, address_of(s), !strcmp(value, "on"), err);
-}
-
-static int power_apply(void *services, const void *args, struct error *err)
-{
-	return power_set(services, args, ((const struct function_step *)args)->value, err);
-}
-
-static int power_restore(void *services, const void *args, struct error *err)
-{
-	return power_set(services, args, ((const struct function_step *)args)->was, err);
-}
-
-UNLESS_GONE(power_undo, power_restore)
-
-static int power_prove(void *services, const void *args, struct error *err)
-{
-	return prove_file(services, args, "power/control",
-			  ((const struct function_step *)args)->value, err);
-}
-
-static int power_was(void *services, const void *args, struct error *err)
-{
-	return prove_file(services, args, "power/control", ((const struct function_step *)args)->was,
-			  err);
-}
-
-UNLESS_GONE(power_prove_undone, power_was)
-
-static int power_holds(void *services, const void *args)
-{
-	return file_holds(services, args, "power/control");
-}
-
-static const char *power_text(const void *args, struct arena *arena)
-{
-	const struct function_step *s = args;
-
-	return arena_printf(arena, strcmp(s->value, "on") ? "let %s sleep when idle" : "keep %s awake",
-			    s->address);
-}
-
-static void power_writes(const void *args, struct arena *arena, struct list *writes)
-{
-	write_device_file(args, "power/control", ((const struct function_step *)args)->value, arena,
-			  writes);
-}
-
-static int d3cold_set(const struct gpu_services *sv, const struct function_step *s,
-		      const char *value, struct error *err)
-{
-	return privd_d3cold(sv->privd, address_of(s), *value == '1', err);
-}
-
-static int d3cold_apply(void *services, const void *args, struct error *err)
-{
-	return d3cold_set(services, args, ((const struct function_step *)args)->value, err);
-}
-
-static int d3cold_restore(void *services, const void *args, struct error *err)
-{
-	return d3cold_set(services, args, ((const struct function_step *)args)->was, err);
-}
-
-UNLESS_GONE(d3cold_undo, d3cold_restore)
-
-static int d3cold_prove(void *services, const void *args, struct error *err)
-{
-	return prove_file(services, args, "d3cold_allowed", ((const struct function_step *)args)->value,
-			  err);
-}
-
-static int d3cold_was(void *services, const void *args, struct error *err)
-{
-	return prove_file(services, args, "d3cold_allowed", ((const struct function_step *)args)->was,
-			  err);
-}
-
-UNLESS_GONE(d3cold_prove_undone, d3cold_was)
-
-static int d3cold_holds(void *services, const void *args)
-{
-	return file_holds(services, args, "d3cold_allowed");
-}
-
-static const char *d3cold_text(const void *args, struct arena *arena)
-{
-	const struct function_step *s = args;
-
-	return arena_printf(arena, *s->value == '1' ? "allow D3cold for %s" : "keep %s out of D3cold",
-			    s->address);
-}
-
-static void d3cold_writes(const void *args, struct arena *arena, struct list *writes)
-{
-	write_device_file(args, "d3cold_allowed", ((const struct function_step *)args)->value, arena,
-			  writes);
-}
-
-/* ---- nvidia's unbindLock (open-gpu-kernel-modules, kernel-open/nvidia/nv-procfs.c) ---- */
-
-static int lock_apply(void *services, const void *args, struct error *err)
-{
-	const struct gpu_services *sv = services;
-	const struct function_step *s = args;
-
-	if (!privd_unbind_lock(sv->privd, address_of(s), true, err))
-		return 0;
-	if (err && err->code == ERROR_CONFLICT)
-		error_hint(err, "something still uses the card: look for nvidia-persistenced, dcgm, a display "
-				"manager or containers, and stop them");
-	return -1;
-}
-
-/* It goes with the driver, and a driver that comes back has none. Looking runs no code of the driver. */
-static bool lock_gone(const struct gpu_services *sv, const struct function_step *s)
-{
-	char path[PATH_BYTES];
-
-	snprintf(path, sizeof(path), "proc/driver/nvidia/gpus/%s/unbindLock", s->address);
-	return fdpath_exists(sv->root->fd, path) == 0;
-}
-
-static int lock_prove(void *services, const void *args, struct error *err)
-{
-	const struct gpu_services *sv = services;
-	const struct function_step *s = args;
-	bool taken = false;
-
-	if (privd_read_lock(sv->privd, address_of(s), &taken, err) < 0)
-		return -1;
-	return taken ? 0 : error_set(err, ERROR_PROOF_FAILED, "the unbind lock of %s is not taken", s->address);
-}
-
-/* 1 it is, 0 it is not, -1 with an error. */
-static int lock_taken(const struct gpu_services *sv, const struct function_step *s, struct error *err)
-{
-	bool taken = false;
-
-	if (lock_gone(sv, s))
-		return 0;
-	return privd_read_lock(sv->privd, address_of(s), &taken, err) < 0 ? -1 : taken;
-}
-
-static int lock_undo(void *services, const void *args, struct error *err)
-{
-	const struct gpu_services *sv = services;
-	const struct function_step *s = args;
-
-	return lock_gone(sv, s) ? 0 : privd_unbind_lock(sv->privd, address_of(s), false, err);
-}
-
-static int lock_prove_undone(void *services, const void *args, struct error *err)
-{
-	const struct function_step *s = args;
-	int r = lock_taken(services, s, err);
-
-	return r <= 0 ? r : error_set(err, ERROR_PROOF_FAILED, "the unbind lock of %s is still taken", s->address);
-}
-
-static int lock_holds(void *services, const void *args)
-{
-	return lock_taken(services, args, NULL);
-}
-
-static const char *lock_text(const void *args, struct arena *arena)
-{
-	return arena_printf(arena, "take the nvidia driver's unbind lock of %s",
-			    ((const struct function_step *)args)->address);
-}
-
-static void lock_writes(const void *args, struct arena *arena, struct list *writes)
-{
-	add_write(arena, writes,
-		  arena_printf(arena, "/proc/driver/nvidia/gpus/%s/unbindLock",
-			       ((const struct function_step *)args)->address),
-		  "1");
+	step_add_write(arena, writes,
+		       arena_printf(arena, "/sys/bus/pci/devices/%s/%s", s->address, file), value);
 }
 
 /* ---- the table taken ---- */
@@ -660,7 +162,8 @@ static int remember_apply(void *services, const void *args, struct error *err)
 {
 	const struct gpu_services *sv = services;
 	json_t *value = rows_emit(taken_rows, args);
-	int r = journal_taken_put(sv->journal, ((const struct taken_step *)args)->address, value, err);
+	int r = journal_taken_put(sv->journal, ((const struct taken_step *)args)->address, value,
+				  err);
 
 	fault_inside();
 	json_decref(value);
@@ -692,16 +195,18 @@ static int forgotten(void *services, const void *args)
 
 static int remember_prove(void *services, const void *args, struct error *err)
 {
-	return remembered(services, args) ? 0 :
-		error_set(err, ERROR_PROOF_FAILED, "what %s was is not written down",
-			  ((const struct taken_step *)args)->address);
+	return remembered(services, args)
+		       ? 0
+		       : error_set(err, ERROR_PROOF_FAILED, "what %s was is not written down",
+				   ((const struct taken_step *)args)->address);
 }
 
 static int forget_prove(void *services, const void *args, struct error *err)
 {
-	return forgotten(services, args) ? 0 :
-		error_set(err, ERROR_PROOF_FAILED, "what %s was is still written down",
-			  ((const struct taken_step *)args)->address);
+	return forgotten(services, args)
+		       ? 0
+		       : error_set(err, ERROR_PROOF_FAILED, "what %s was is still written down",
+				   ((const struct taken_step *)args)->address);
 }
 
 static const char *remember_text(const void *args, struct arena *arena)
@@ -732,15 +237,18 @@ static int module_holds(void *services, const void *args)
 	const struct gpu_services *sv = services;
 	char path[PATH_BYTES];
 
-	snprintf(path, sizeof(path), "sys/bus/pci/drivers/%.60s", ((const struct module_step *)args)->name);
+	snprintf(path, sizeof(path), "sys/bus/pci/drivers/%.60s",
+		 ((const struct module_step *)args)->name);
 	return fdpath_exists(sv->root->fd, path);
 }
 
 static int module_prove(void *services, const void *args, struct error *err)
 {
-	return module_holds(services, args) == 1 ? 0 :
-		error_set(err, ERROR_PROOF_FAILED, "module %s was loaded, but its driver is not there",
-			  ((const struct module_step *)args)->name);
+	return module_holds(services, args) == 1
+		       ? 0
+		       : error_set(err, ERROR_PROOF_FAILED,
+				   "module %s was loaded, but its driver is not there",
+				   ((const struct module_step *)args)->name);
 }
 
 /* A loaded module harms nothing: going back leaves it. */
@@ -754,7 +262,8 @@ static const char *module_text(const void *args, struct arena *arena)
 	return arena_printf(arena, "load the module %s", ((const struct module_step *)args)->name);
 }
 
-static int still_on_vfio(const struct gpu_services *sv, const struct viable_step *s, struct error *err)
+static int still_on_vfio(const struct gpu_services *sv, const struct viable_step *s,
+			 struct error *err)
 {
 	char name[DRIVER_NAME];
 	struct function_step f;
@@ -762,9 +271,9 @@ static int still_on_vfio(const struct gpu_services *sv, const struct viable_step
 
 	for (LIST_EACH(const char *, address, &s->functions)) {
 		f = (struct function_step){ .address = *address };
-		r = bound_driver(sv, &f, name);
+		r = step_bound_driver(sv, &f, name);
 		if (r < 0)
-			return cannot_read_driver(&f, r, err);
+			return step_cannot_read(&f, r, err);
 		if (!driver_is_vfio(name))
 			return error_set(err, ERROR_PROOF_FAILED, "%s is on %s by now", *address,
 					 r ? name : "no driver");
@@ -785,12 +294,12 @@ static int viable_prove(void *services, const void *args, struct error *err)
 	if (privd_vfio_status(sv->privd, (int)s->group, &flags, &why) < 0) {
 		if (err)
 			*err = why;
-		return why.code == ERROR_CONFLICT ? 1 : -1;	/* no file yet: udev is slower */
+		return why.code == ERROR_CONFLICT ? 1 : -1; /* no file yet: udev is slower */
 	}
 	if (flags & (PRIVD_GROUP_VIABLE | PRIVD_GROUP_HELD))
 		return 0;
-	error_set(err, ERROR_PROOF_FAILED, "IOMMU group %d opens, but the kernel says it is not viable",
-		  (int)s->group);
+	error_set(err, ERROR_PROOF_FAILED,
+		  "IOMMU group %d opens, but the kernel says it is not viable", (int)s->group);
 	error_hint(err, "something else in the group is used by the host: see `horcrux gpu group`");
 	return -1;
 }
@@ -823,56 +332,64 @@ static const struct row function_rows[] = {
 	ROW_END,
 };
 static const struct row viable_rows[] = {
-	{ "group", ROW_INT, ROW_REQUIRED, offsetof(struct viable_step, group), .min = 0, .max = 1 << 20 },
+	{ "group", ROW_INT, ROW_REQUIRED, offsetof(struct viable_step, group), .min = 0,
+	  .max = 1 << 20 },
 	{ "functions", ROW_STRINGS, 0, offsetof(struct viable_step, functions) },
 	ROW_END,
 };
 static const struct row module_rows[] = {
-	{ "name", ROW_STRING, ROW_REQUIRED, offsetof(struct module_step, name), .min = 1, .max = 31 },
+	{ "name", ROW_STRING, ROW_REQUIRED, offsetof(struct module_step, name), .min = 1,
+	  .max = 31 },
 	ROW_END,
 };
 
-#define OF_FUNCTION .args = function_rows, .args_size = sizeof(struct function_step), .subject = subject
+#define OF_FUNCTION                                                                                \
+	.args = function_rows, .args_size = sizeof(struct function_step), .subject = subject
 #define OF_TAKEN .args = taken_rows, .args_size = sizeof(struct taken_step)
 
 /* Sorted by name. */
 static const struct step_kind kinds[] = {
-	[STEP_BIND] = { "bind", OF_FUNCTION, .apply = bind_apply, .prove = bind_prove, .undo = bind_undo,
-			.prove_undone = bind_prove_undone, .holds = bind_holds, .deadline_ms = driver_deadline,
-			.text = bind_text, .writes = bind_writes },
-	[STEP_D3COLD] = { "d3cold", OF_FUNCTION, .apply = d3cold_apply, .prove = d3cold_prove,
-			  .undo = d3cold_undo, .prove_undone = d3cold_prove_undone,
-			  .holds = d3cold_holds, .text = d3cold_text, .writes = d3cold_writes },
+	[STEP_BIND] = { "bind", OF_FUNCTION, .apply = step_bind_apply, .prove = step_bind_prove,
+			.undo = step_bind_undo, .prove_undone = step_bind_prove_undone,
+			.holds = step_bind_holds, .deadline_ms = driver_deadline,
+			.text = step_bind_text, .writes = step_bind_writes },
+	[STEP_D3COLD] = { "d3cold", OF_FUNCTION, .apply = step_d3cold_apply,
+			  .prove = step_d3cold_prove, .undo = step_d3cold_undo,
+			  .prove_undone = step_d3cold_prove_undone, .holds = step_d3cold_holds,
+			  .text = step_d3cold_text, .writes = step_d3cold_writes },
 	[STEP_FORGET] = { "forget", OF_TAKEN, .apply = forget_apply, .prove = forget_prove,
-			  .undo = remember_apply, .prove_undone = remember_prove, .holds = forgotten,
-			  .text = forget_text },
-	[STEP_GIVE_BACK] = { "give-back", OF_FUNCTION, .apply = give_back_apply,
-			     .prove = give_back_prove, .undo = bind_undo,
-			     .prove_undone = bind_prove_undone,
-			     .holds = give_back_holds, .deadline_ms = driver_deadline,
-			     .text = give_back_text, .writes = give_back_writes },
+			  .undo = remember_apply, .prove_undone = remember_prove,
+			  .holds = forgotten, .text = forget_text },
+	[STEP_GIVE_BACK] = { "give-back", OF_FUNCTION, .apply = step_give_back_apply,
+			     .prove = step_give_back_prove, .undo = step_bind_undo,
+			     .prove_undone = step_bind_prove_undone, .holds = step_give_back_holds,
+			     .deadline_ms = driver_deadline, .text = step_give_back_text,
+			     .writes = step_give_back_writes },
 	[STEP_MODULE] = { "module", .args = module_rows, .args_size = sizeof(struct module_step),
 			  .apply = module_apply, .prove = module_prove, .undo = nothing,
 			  .prove_undone = nothing, .holds = module_holds,
 			  .deadline_ms = driver_deadline, .text = module_text },
-	[STEP_NVIDIA_LOCK] = { "nvidia-lock", OF_FUNCTION, .apply = lock_apply, .prove = lock_prove,
-			       .undo = lock_undo, .prove_undone = lock_prove_undone,
-			       .holds = lock_holds,
-			       .text = lock_text, .writes = lock_writes },
-	[STEP_OVERRIDE] = { "override", OF_FUNCTION, .apply = override_apply, .prove = override_prove,
-			    .undo = override_undo, .prove_undone = override_prove_undone,
-			    .holds = override_holds, .text = override_text,
-			    .writes = override_writes },
-	[STEP_POWER] = { "power", OF_FUNCTION, .apply = power_apply, .prove = power_prove,
-			 .undo = power_undo, .prove_undone = power_prove_undone, .holds = power_holds,
-			 .text = power_text, .writes = power_writes },
+	[STEP_NVIDIA_LOCK] = { "nvidia-lock", OF_FUNCTION, .apply = step_lock_apply,
+			       .prove = step_lock_prove, .undo = step_lock_undo,
+			       .prove_undone = step_lock_prove_undone, .holds = step_lock_holds,
+			       .text = step_lock_text, .writes = step_lock_writes },
+	[STEP_OVERRIDE] = { "override", OF_FUNCTION, .apply = step_override_apply,
+			    .prove = step_override_prove, .undo = step_override_undo,
+			    .prove_undone = step_override_prove_undone,
+			    .holds = step_override_holds, .text = step_override_text,
+			    .writes = step_override_writes },
+	[STEP_POWER] = { "power", OF_FUNCTION, .apply = step_power_apply, .prove = step_power_prove,
+			 .undo = step_power_undo, .prove_undone = step_power_prove_undone,
+			 .holds = step_power_holds, .text = step_power_text,
+			 .writes = step_power_writes },
 	[STEP_REMEMBER] = { "remember", OF_TAKEN, .apply = remember_apply, .prove = remember_prove,
 			    .undo = forget_apply, .prove_undone = forget_prove, .holds = remembered,
 			    .text = remember_text },
-	[STEP_UNBIND] = { "unbind", OF_FUNCTION, .apply = unbind_apply, .prove = none_prove,
-			  .undo = unbind_undo, .prove_undone = unbind_prove_undone, .holds = unbind_holds,
-			  .deadline_ms = driver_deadline, .text = unbind_text,
-			  .writes = unbind_writes },
+	[STEP_UNBIND] = { "unbind", OF_FUNCTION, .apply = step_unbind_apply,
+			  .prove = step_unbind_prove, .undo = step_unbind_undo,
+			  .prove_undone = step_unbind_prove_undone, .holds = step_unbind_holds,
+			  .deadline_ms = driver_deadline, .text = step_unbind_text,
+			  .writes = step_unbind_writes },
 	[STEP_VIABLE] = { "viable", .args = viable_rows, .args_size = sizeof(struct viable_step),
 			  .apply = nothing, .prove = viable_prove, .undo = nothing,
 			  .prove_undone = nothing, .holds = viable_holds,
