@@ -7,6 +7,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/fdpath.h"
@@ -33,12 +34,20 @@ struct node {
 	const struct function *f;
 };
 
+/* A function on driver nvidia: /dev/nvidia<minor> is its node. */
+struct minor {
+	const struct function *f;
+	long minor; /* -1: cannot be told */
+};
+
 struct search {
 	const struct host_root *root;
 	const struct list *functions;
 	struct arena *arena;
 	struct list *holders;
-	struct list nodes; /* struct node */
+	struct list nodes;    /* struct node */
+	struct list minors;   /* struct minor; made when the first of these nodes is seen */
+	struct list numbered; /* int64_t: pids that have such a node open, whosever it is */
 	bool too_many;
 };
 
@@ -136,22 +145,112 @@ static void add_group(struct search *search, int64_t pid, const char *node)
 			add(search, *f, pid, path);
 }
 
-/* nvidia0, nvidia-modeset, nvidia-uvm, nvidiactl: every card of that driver; its VFs have none. */
+/* Has it nodes of its own? VFs have none. */
+static bool on_nvidia(const struct function *f)
+{
+	return f->driver && !strcmp(f->driver, "nvidia") && !f->physfn;
+}
+
+/* "Device Minor: \t 0" (open-gpu-kernel-modules, kernel-open/nvidia/nv-procfs.c). */
+static long read_minor(const struct search *search, const struct function *f)
+{
+	static const char key[] = "Device Minor:";
+	char path[SYSFS_PATH], text[1024], *line, *end;
+	long minor;
+
+	snprintf(path, sizeof(path), "proc/driver/nvidia/gpus/%s/information", f->text);
+	if (fdpath_read(search->root->fd, path, text, sizeof(text)) < 0)
+		return -1;
+	line = strstr(text, key);
+	if (!line)
+		return -1;
+	line += strlen(key);
+	minor = strtol(line, &end, 10);
+	return end != line && minor >= 0 && (*end == '\n' || !*end) ? minor : -1;
+}
+
+static void find_minors(struct search *search)
+{
+	struct minor *m;
+
+	if (search->minors.n)
+		return;
+	for (LIST_EACH(struct function *, f, search->functions)) {
+		if (!on_nvidia(*f))
+			continue;
+		m = list_add(search->arena, &search->minors, struct minor);
+		*m = (struct minor){ *f, read_minor(search, *f) };
+	}
+}
+
+/* nvidia0: the card with that minor; where it cannot be told which that is, each of the driver. */
+static void add_numbered(struct search *search, int64_t pid, const char *path, long number)
+{
+	const int64_t *pids = search->numbered.items;
+
+	if (!search->numbered.n || pids[search->numbered.n - 1] != pid)
+		*list_add(search->arena, &search->numbered, int64_t) = pid;
+	find_minors(search);
+	for (LIST_EACH(const struct minor, m, &search->minors))
+		if (m->minor < 0 || m->minor == number)
+			add(search, m->f, pid, path);
+}
+
+/* nvidia-modeset, nvidia-uvm, nvidiactl: every card of that driver. */
 static void add_nvidia(struct search *search, int64_t pid, const char *node)
 {
 	static const char *const names[] = { "ctl", "-modeset", "-uvm", "-uvm-tools" };
 	const char *rest = node + strlen("nvidia");
-	bool known = *rest && !rest[strspn(rest, "0123456789")];
 	char path[NODE_TEXT + 8];
+	bool known = false;
 
+	snprintf(path, sizeof(path), "/dev/%s", node);
+	if (isdigit((unsigned char)*rest) && !rest[strspn(rest, "0123456789")]) {
+		add_numbered(search, pid, path, strtol(rest, NULL, 10));
+		return;
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		known |= !strcmp(rest, names[i]);
 	if (!known)
 		return;
-	snprintf(path, sizeof(path), "/dev/%s", node);
 	for (LIST_EACH(struct function *, f, search->functions))
-		if ((*f)->driver && !strcmp((*f)->driver, "nvidia") && !(*f)->physfn)
+		if (on_nvidia(*f))
 			add(search, *f, pid, path);
+}
+
+/*
+ * Who has nodes of single cards open uses these, and what all cards share (nvidia-uvm) for these:
+ * the driver opens a card's own node for whatever uses it. So the others are not held by it.
+ */
+static bool holds_another(const struct search *search, const struct holder *holder)
+{
+	const struct holder *all = search->holders->items;
+	bool numbered = false;
+
+	if (!holder->node || strncmp(holder->node, "/dev/nvidia-", 12))
+		return false;
+	for (LIST_EACH(const int64_t, pid, &search->numbered))
+		numbered |= *pid == holder->pid;
+	for (size_t i = 0; i < search->holders->n && numbered; i++)
+		if (all[i].pid == holder->pid &&
+		    pci_address_equal(all[i].address, holder->address) && all[i].node &&
+		    !strncmp(all[i].node, "/dev/nvidia", 11) &&
+		    isdigit((unsigned char)all[i].node[11]))
+			return false;
+	return numbered;
+}
+
+static void drop_those_of_others(struct search *search)
+{
+	struct holder *holders = search->holders->items;
+	struct list kept = { 0 };
+
+	if (!search->numbered.n)
+		return;
+	for (size_t i = 0; i < search->holders->n; i++)
+		if (!holds_another(search, &holders[i]))
+			*list_add(search->arena, &kept, struct holder) = holders[i];
+	*search->holders = kept;
 }
 
 /* A BAR opened or mapped through sysfs: /sys/devices/…/0000:01:00.0/resource0, resource0_wc. */
@@ -291,7 +390,9 @@ int holders_find(const struct host_root *root, const struct list *functions, str
 		 struct list *holders, struct error *err)
 {
 	struct list found = { 0 };
-	struct search search = { root, functions, arena, &found, { 0 } };
+	struct search search = {
+		.root = root, .functions = functions, .arena = arena, .holders = &found
+	};
 	struct processes_visit visit = { .maps = true, .path = on_path, .data = &search };
 
 	if (collect_nodes(&search, err) || processes_visit(root, &visit, err))
@@ -299,6 +400,7 @@ int holders_find(const struct host_root *root, const struct list *functions, str
 	if (search.too_many)
 		return error_set(err, ERROR_SYSTEM, "more than %d open files hold these cards",
 				 HOLDERS_MAX);
+	drop_those_of_others(&search);
 	describe(&search);
 	add_fbcon(&search);
 	if (add_nvidia_drm(&search, err))

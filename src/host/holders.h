@@ -23,8 +23,10 @@ struct holder {
  * The holders of the given functions (struct function *), in the arena, sorted by address, pid and
  * node, one record for each of these. Returns their number; or -1 with an error when /proc cannot
  * be read as needed (then nothing is known: never "none"). Processes that end meanwhile are left
- * out. What /dev/nvidiaN, nvidia-modeset and nvidia-uvm hold is every card on driver nvidia: which
- * one it is, only the driver could say, and nvidia-uvm holds them all.
+ * out. /dev/nvidiaN holds the card with that minor; which one that is says a file of the driver
+ * (code of the driver runs when it is read, so this may hang as the driver does), and where it does
+ * not, it is every card on that driver. So it is with nvidia-modeset and nvidia-uvm, but for who has
+ * single cards open as well: he uses these.
  */
 int holders_find(const struct host_root *root, const struct list *functions, struct arena *arena,
 		 struct list *holders, struct error *err);

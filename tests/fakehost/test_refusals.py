@@ -85,6 +85,22 @@ def test_what_stands_against_it(name):
             hard(m, address, {code: {"can_accept": CAN[code]} for code in codes})
 
 
+def test_a_program_on_one_card_of_many():
+    """It holds the card that it has open, and what all cards share for that one; not the others."""
+    with Machine("f06-a40-eight") as m:
+        cards = [d["pci_address"] for d in m.daemon.get("/api/gpu/devices").json()
+                 if d["driver"] == "nvidia" and not d["physfn"]]
+        mine = [a for a in cards if "Device Minor: \t 3\n" in
+                m.host.read(f"proc/driver/nvidia/gpus/{a}/information")][0]
+        m.host.event("process 1500 python3 fd=/dev/nvidiactl,/dev/nvidia-uvm,/dev/nvidia3")
+        assert m.daemon.bind(mine).refusals()["held"]["subject"] == "pid 1500"
+        other = [a for a in cards if a != mine][0]
+        assert m.daemon.bind(other, query="?dry_run=true").refusals() == {}
+        assert m.daemon.bind(other).status == 200
+        assert m.daemon.release(other).status == 200
+        m.unchanged()
+
+
 def test_the_kernel_itself_uses_it():
     with Machine("refusals") as m:
         m.host.event("kill 1300")

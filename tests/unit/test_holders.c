@@ -34,6 +34,13 @@ struct test_case {
 #define OTHER_DRIVER                                                                               \
 	"link sys/devices/" GPU "/driver ../../../../bus/pci/drivers/amdgpu\n"
 
+/* The BMC's VGA is one of theirs too. */
+#define GPUS "proc/driver/nvidia/gpus/"
+#define BOTH_NVIDIA                                                                                \
+	"link sys/devices/" BMC "/driver ../../../../bus/pci/drivers/nvidia\n"                     \
+	"file " GPUS "0000:01:00.0/information Device Minor: 0\n"                                  \
+	"file " GPUS "0000:07:00.0/information Device Minor: 1\n"
+
 static const struct test_case cases[] = {
 	{ "nobody", NODES XORG "open 900 3 /dev/null\nopen 900 4 socket:[5]\n", "" },
 	{ "DRM nodes", NODES XORG "open 900 3 /dev/dri/card0\nopen 900 4 /dev/dri/renderD128\n",
@@ -70,6 +77,25 @@ static const struct test_case cases[] = {
 	  "0000:01:00.0 process 900 Xorg /dev/nvidia-uvm lightdm.service\n"
 	  "0000:01:00.0 process 900 Xorg /dev/nvidia0 lightdm.service\n"
 	  "0000:01:00.0 process 900 Xorg /dev/nvidiactl lightdm.service\n" },
+	{ "nvidia's nodes, and which card is which", NODES BOTH_NVIDIA XORG "open 900 3 /dev/nvidia1\n",
+	  "0000:07:00.0 process 900 Xorg /dev/nvidia1 lightdm.service\n" },
+	{ "nvidia's shared nodes are for the cards that are open",
+	  NODES BOTH_NVIDIA XORG "open 900 3 /dev/nvidia-uvm\nopen 900 4 /dev/nvidia1\n"
+	  "open 900 5 /dev/nvidiactl\n",
+	  "0000:01:00.0 process 900 Xorg /dev/nvidiactl lightdm.service\n"
+	  "0000:07:00.0 process 900 Xorg /dev/nvidia-uvm lightdm.service\n"
+	  "0000:07:00.0 process 900 Xorg /dev/nvidia1 lightdm.service\n"
+	  "0000:07:00.0 process 900 Xorg /dev/nvidiactl lightdm.service\n" },
+	{ "nvidia's shared nodes alone are for all", NODES BOTH_NVIDIA XORG "open 900 3 /dev/nvidia-uvm\n",
+	  "0000:01:00.0 process 900 Xorg /dev/nvidia-uvm lightdm.service\n"
+	  "0000:07:00.0 process 900 Xorg /dev/nvidia-uvm lightdm.service\n" },
+	{ "nvidia's nodes of cards that nobody asks about",
+	  NODES BOTH_NVIDIA XORG "open 900 3 /dev/nvidia-uvm\nopen 900 4 /dev/nvidia7\n", "" },
+	{ "nvidia does not say which card is which",
+	  NODES BOTH_NVIDIA "file " GPUS "0000:07:00.0/information Device Minor: none\n" XORG
+	  "open 900 3 /dev/nvidia0\n",
+	  "0000:01:00.0 process 900 Xorg /dev/nvidia0 lightdm.service\n"
+	  "0000:07:00.0 process 900 Xorg /dev/nvidia0 lightdm.service\n" },
 	{ "nvidia's nodes, cards of other drivers", NODES OTHER_DRIVER XORG "open 900 3 /dev/nvidia0\n",
 	  "" },
 	{ "nvidia's nodes are not those of a VF",
