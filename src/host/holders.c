@@ -165,7 +165,7 @@ static long read_minor(const struct search *search, const struct function *f)
 	if (!line)
 		return -1;
 	line += strlen(key);
-	minor = strtol(line, &end, 10);
+	minor = (long)strtoul(line, &end, 10);
 	return end != line && minor >= 0 && (*end == '\n' || !*end) ? minor : -1;
 }
 
@@ -206,7 +206,7 @@ static void add_nvidia(struct search *search, int64_t pid, const char *node)
 
 	snprintf(path, sizeof(path), "/dev/%s", node);
 	if (isdigit((unsigned char)*rest) && !rest[strspn(rest, "0123456789")]) {
-		add_numbered(search, pid, path, strtol(rest, NULL, 10));
+		add_numbered(search, pid, path, (long)strtoul(rest, NULL, 10));
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
