@@ -159,7 +159,7 @@ int book_start(struct store *store, const char *node,
 	node_name = node;
 	read_assignments = assignments;
 	tell_news = news;
-	poked = true;
+	book_poke();
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_BYTES);
 	r = pthread_create(&reader, &attr, read_for_ever, NULL);

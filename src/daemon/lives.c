@@ -7,17 +7,17 @@
 #include "daemon/lives.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <systemd/sd-id128.h>
 #include <time.h>
 
 #include "api/health.h"
 #include "api/vm_replies.h"
 #include "base/id.h"
 #include "base/log.h"
+#include "daemon/autostart.h"
+#include "daemon/kvm.h"
 #include "gpu/record.h"
 #include "vm/facts.h"
 #include "vm/view.h"
@@ -28,7 +28,7 @@ enum {
 	REFRESH_MS = 2000, /* how long a task waits for its news to be shown */
 	AGREE_MS = 500,	   /* how long libvirt's news may be behind libvirt */
 	STORE_RETRY_MS = 5000,
-	RELEASE_FIRST_MS = 1000, /* a release that failed is tried again after this, … */
+	RELEASE_FIRST_MS = 1000,  /* a release that failed is tried again after this, … */
 	RELEASE_MOST_MS = 300000, /* … and ever more slowly */
 	RELEASE_WAIT_MS = 3600 * 1000,
 	NEWS_MAX = 256,
@@ -56,9 +56,7 @@ static size_t n_news;
 static bool all_news;
 static struct life *lives;
 static size_t n_lives;
-static int kvm = -1; /* 1, 0; -1 not asked yet */
-static bool probing; /* a thread asks that */
-static bool probe_wanted;
+static bool connected_anew;
 
 /* Of the thread alone. */
 static struct lives_options o;
@@ -143,7 +141,7 @@ static void on_connected(void *data)
 {
 	(void)data;
 	pthread_mutex_lock(&lock);
-	all_news = probe_wanted = true;
+	all_news = connected_anew = true;
 	poke_locked();
 	pthread_mutex_unlock(&lock);
 }
@@ -174,49 +172,6 @@ void lives_tick(void)
 	if (running && o.libvirt && now != connected)
 		poke_locked();
 	pthread_mutex_unlock(&lock);
-}
-
-/* ---- can the host do KVM? Asked once per connection, in a thread: the first answer runs QEMU ----
- */
-
-static void *probe(void *unused)
-{
-	struct virt_host host;
-	int r = virt_host(o.services->virt, &host, NULL);
-
-	(void)unused;
-	pthread_mutex_lock(&lock);
-	if (!r)
-		kvm = host.kvm;
-	probing = false;
-	poke_locked();
-	pthread_cond_broadcast(&shown);
-	pthread_mutex_unlock(&lock);
-	return NULL;
-}
-
-static void start_probe(void)
-{
-	pthread_attr_t attr;
-	pthread_t id;
-	bool start;
-
-	pthread_mutex_lock(&lock);
-	start = probe_wanted && !probing && !stopping;
-	probe_wanted = false;
-	probing |= start;
-	pthread_mutex_unlock(&lock);
-	if (!start)
-		return;
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	if (pthread_create(&id, &attr, probe, NULL)) {
-		pthread_mutex_lock(&lock);
-		probing = false;
-		pthread_mutex_unlock(&lock);
-	}
-	pthread_attr_destroy(&attr);
 }
 
 /* ---- showing ---- */
@@ -267,11 +222,11 @@ static void show_one(struct vm_view_facts *facts, const struct vm_record *vm, st
 	const struct life *life;
 
 	facts->doing = doing(vm->spec.id);
+	facts->no_kvm = kvm_known() == 0;
 	pthread_mutex_lock(&lock);
 	life = find(vm->spec.id);
 	facts->crashed = life && life->crashed;
 	facts->held_back = life && life->why[0] ? arena_strdup(arena, life->why) : NULL;
-	facts->no_kvm = kvm == 0;
 	pthread_mutex_unlock(&lock);
 	vm_view(facts, vm, arena, out);
 }
@@ -371,21 +326,26 @@ static void on_released(void *data, struct task *task, bool reached)
 	free(data);
 }
 
-static void submit(const struct operation *operation, const char *vm, const char *who,
-		   void (*ended)(void *data, struct task *task, bool reached))
+static void hand_in(const char *vm)
 {
-	const struct task_options options = { .requested_by = who };
+	const struct task_options options = { .requested_by = "horcruxd: the VM ended" };
 	CLEANUP(task_unrefp) struct task *task = NULL;
 	char *name = strdup(vm);
+	struct life *life;
 	struct error err;
 
 	if (!name)
 		abort();
-	task = task_submit(o.engine, operation, vm_request_new(vm, ROW_NULL), &options, &err);
-	if (!task)
-		log_warning("VM %s: %s: %s", vm, operation->name, err.message);
-	if (!task || task_wait(task, TASK_ENDED, RELEASE_WAIT_MS, ended, name, &err) < 0)
-		free(name);
+	task = task_submit(o.engine, &vm_ended_operation, vm_request_new(vm, ROW_NULL), &options,
+			   &err);
+	if (task && !task_wait(task, TASK_ENDED, RELEASE_WAIT_MS, on_released, name, &err))
+		return;
+	free(name);
+	pthread_mutex_lock(&lock);
+	life = find(vm);
+	if (life)
+		note_end(life, &err);
+	pthread_mutex_unlock(&lock);
 }
 
 /* Under way is whatever has the VM's lock: it comes by here again when that is over. */
@@ -434,56 +394,20 @@ static int release(struct round *round)
 	for (LIST_EACH(const struct card_record, record, &records))
 		if (record->owner && !runs(round, record->owner) && !under_way(record->owner) &&
 		    begin_release(record->owner))
-			submit(&vm_ended_operation, record->owner, "horcruxd: the VM ended",
-			       on_released);
+			hand_in(record->owner);
 	pthread_mutex_lock(&lock);
 	forget_idle();
 	pthread_mutex_unlock(&lock);
 	return 0;
 }
 
-/* ---- autostart ---- */
-
-static void on_started(void *data, struct task *task, bool reached)
-{
-	struct task_outcome outcome;
-
-	(void)reached;
-	task_outcome(task, &outcome);
-	if (outcome.error.code != ERROR_NONE)
-		log_warning("VM %s was not started with the host: %s", (char *)data,
-			    outcome.error.message);
-	task_outcome_finish(&outcome);
-	free(data);
-}
-
-/* True: the mark of this boot is there already, or cannot be set: then nothing is started. */
-static bool mark_boot(void)
-{
-	char path[600], boot[SD_ID128_STRING_MAX] = "", there[SD_ID128_STRING_MAX] = "";
-	sd_id128_t id;
-	CLEAN_FD int fd = -1;
-
-	if (sd_id128_get_boot(&id) >= 0)
-		sd_id128_to_string(id, boot);
-	snprintf(path, sizeof(path), "%s/autostarted", o.run_dir);
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-	if (fd < 0 || read(fd, there, sizeof(there) - 1) < 0 || !strcmp(there, boot))
-		return true;
-	return pwrite(fd, boot, strlen(boot), 0) < 0;
-}
-
-/* Once per boot, not per start of the daemon: what somebody stopped meanwhile stays so. */
-static void autostart(struct round *round)
+/* When its cards can be given away. */
+static void start_with_host(struct round *round)
 {
 	if (autostarted || !round->up || !o.ready())
 		return;
 	autostarted = true;
-	if (mark_boot())
-		return;
-	for (LIST_EACH(const struct vm_record, vm, &round->vms))
-		if (vm->spec.autostart == 1 && !runs(round, vm->spec.id))
-			submit(&vm_start_operation, vm->spec.id, "horcruxd: autostart", on_started);
+	autostart(o.engine, o.run_dir, &round->vms, &round->domains);
 }
 
 /* ---- the thread ---- */
@@ -492,8 +416,8 @@ static void tell_proofs(void)
 {
 	char(*names)[NAME_BYTES] = calloc(NEWS_MAX, NAME_BYTES);
 	char text[NAME_BYTES + 8];
+	bool all, anew;
 	size_t n;
-	bool all;
 
 	if (!names)
 		abort();
@@ -502,7 +426,8 @@ static void tell_proofs(void)
 	all = all_news;
 	memcpy(names, news, n * NAME_BYTES);
 	n_news = 0;
-	all_news = false;
+	anew = connected_anew;
+	all_news = connected_anew = false;
 	pthread_mutex_unlock(&lock);
 	for (size_t i = 0; i < n && !all; i++) {
 		snprintf(text, sizeof(text), "vm:%s", names[i]);
@@ -511,6 +436,8 @@ static void tell_proofs(void)
 	if (all)
 		engine_poke(o.engine, NULL);
 	free(names);
+	if (anew)
+		kvm_ask(o.services->virt, lives_poke);
 }
 
 /* When the next release is due; UINT64_MAX: none. */
@@ -578,14 +505,13 @@ static void *look_for_ever(void *unused)
 		struct round round = { .arena = arena_new() };
 
 		tell_proofs();
-		start_probe();
 		failed = look(&round) < 0;
 		if (!failed)
 			show(&round);
 		show_done(n - 1);
 		if (!failed) {
 			failed = release(&round) < 0;
-			autostart(&round);
+			start_with_host(&round);
 		}
 		arena_free(round.arena);
 	}
@@ -611,18 +537,13 @@ int lives_start(const struct lives_options *options, struct error *err)
 bool lives_stop(void)
 {
 	struct timespec until = in_ms(STOP_MS);
-	bool left;
-	int r = 0;
 
 	pthread_mutex_lock(&lock);
 	stopping = true;
 	pthread_cond_signal(&wake);
 	pthread_cond_broadcast(&shown);
-	while (probing && !r)
-		r = pthread_cond_timedwait(&shown, &lock, &until);
-	left = probing;
 	pthread_mutex_unlock(&lock);
-	if (pthread_timedjoin_np(thread, NULL, &until) || left)
+	if (pthread_timedjoin_np(thread, NULL, &until) || !kvm_stop(STOP_MS))
 		return false;
 	vm_replies_forget();
 	free(TAKE_PTR(lives));

@@ -41,13 +41,13 @@ class Machine:
     def __enter__(self):
         self.host.__enter__()
         try:
+            self.before = self.host.world()
             self.daemon = Daemon(self.host, **self.options)
             if self.start:
-                self.daemon.__enter__()
+                self.daemon.__enter__()    # leaves nothing behind when it fails
         except BaseException:
             self.host.close()
             raise
-        self.before = self.host.world()
         return self
 
     def __exit__(self, *exception):

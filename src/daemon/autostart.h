@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Starting VMs with the host: once per boot, not per start of the daemon, so that what somebody
+ * stopped meanwhile stays so. That it was done is noted in a file that dies with the boot.
+ */
+#pragma once
+
+#include "plan/task.h"
+
+/*
+ * Hands in a start for each VM that asks for it (vms: struct vm_record) and does not run (domains:
+ * struct virt_domain), unless this boot has seen that already. One that fails is logged. Never
+ * waits for them.
+ */
+void autostart(struct engine *engine, const char *run_dir, const struct list *vms,
+	       const struct list *domains);
