@@ -79,7 +79,8 @@ int task_verdict(json_t *task, struct failure *why)
 	const char *state = json_string_value(json_object_get(task, "state"));
 	json_t *problem = json_object_get(task, "problem");
 
-	if (state && !strcmp(state, "succeeded"))
+	/* with a problem: it is done, but what came of it could not be read */
+	if (state && !strcmp(state, "succeeded") && !json_is_object(problem))
 		return 0;
 	error_set(&why->error, ERROR_INTERNAL, "the task ended as %.40s", state ?: "nothing known");
 	if (json_is_object(problem))

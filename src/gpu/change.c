@@ -56,8 +56,12 @@ static json_t *device(void *request, void *services, struct error *err)
 	struct error why = { 0 };
 	struct wire_device view;
 
-	/* it is done; so who cannot be asked any more is no reason to call it undone */
+	/* it is done; so who cannot be asked any more is no reason to call it undone, and no card is */
 	if (card_look(services, r->address, r->function_only, true, &look, &why) < 0) {
+		if (why.code == ERROR_NOT_FOUND) {
+			*err = why;
+			return NULL;
+		}
 		if (card_find(services, r->address, r->function_only, &look, err) < 0)
 			return NULL;
 		look.facts.gpu.holders_unknown = look.facts.gpu.critical_unknown =

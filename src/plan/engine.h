@@ -86,6 +86,7 @@ struct task {
 	bool in_call GUARDED_BY(engine_lock);	/* a thread is inside a kind */
 	bool given_up GUARDED_BY(engine_lock);	/* … and will not be waited for */
 	bool changed GUARDED_BY(engine_lock);
+	bool back GUARDED_BY(engine_lock);	/* it undoes what was done */
 	struct run *active GUARDED_BY(engine_lock);	/* run, for its atomics */
 	struct arena *lock_arena GUARDED_BY(engine_lock);
 	struct list locks GUARDED_BY(engine_lock);

@@ -357,6 +357,24 @@ struct picture {
 	struct task_texts texts;
 };
 
+/* Steps that are done, of all. Going back, or stuck, nobody can tell how far it is. */
+static int64_t percent(const struct task *task) REQUIRES(engine_lock)
+{
+	switch (task->state) {
+	case TASK_SUCCEEDED:
+		return 100;
+	case TASK_QUEUED:
+		return 0;
+	case TASK_RUNNING:
+		break;
+	default:
+		return ROW_NULL;
+	}
+	if (task->back || (!task->operation && !task->step))
+		return ROW_NULL;
+	return task->step ? (int64_t)((task->step - 1) * 100 / task->steps) : 0;
+}
+
 static void take_picture(struct task *task, struct arena *arena, struct picture *p)
 	REQUIRES(engine_lock)
 {
@@ -366,6 +384,7 @@ static void take_picture(struct task *task, struct arena *arena, struct picture 
 	p->wire.state = (int)task->state;
 	p->wire.step = (int64_t)task->step;
 	p->wire.steps = (int64_t)task->steps;
+	p->wire.percent = percent(task);
 	p->error = task->error;
 	copy_texts(&task->texts, &p->texts);
 	memcpy(p->title, task->title, sizeof(p->title));

@@ -48,7 +48,11 @@ struct operation {
 	 */
 	int (*plan)(void *request, void *services, bool locked, struct plan *plan,
 		    struct error *err);
-	/* The resource to answer with, after success; a new reference, or NULL. May be NULL. */
+	/*
+	 * The resource to answer with, after success; a new reference. NULL with an error: it cannot be
+	 * shown, and the task ends with that (failed when what it is about is not there any more:
+	 * not_found, gone); without one: there is nothing to show. May be NULL.
+	 */
 	json_t *(*result)(void *request, void *services, struct error *err);
 	void (*free)(void *request);
 };

@@ -163,6 +163,44 @@ static void finish_unplanned(struct task *task, struct plan *plan, const struct 
 	finish(task, &end);
 }
 
+/*
+ * What it is about cannot be shown, though all was done: whoever waits is told both. What vanished since
+ * is not as it was asked for; what merely cannot be read now is.
+ */
+static void cannot_show(const struct plan *plan, bool changed, struct ending *end)
+{
+	struct error *err = &end->error;
+	bool gone = err->code == ERROR_NOT_FOUND || err->code == ERROR_GONE;
+	size_t n = plan->steps.n;
+
+	if (gone)
+		end->state = TASK_FAILED;
+	if (!changed) {
+		error_wrap(err, "there was nothing to do");
+		return;
+	}
+	if (gone)
+		err->code = ERROR_GONE;
+	error_wrap(err, "all of it was done and proven (%zu step%s), but %s", n, n == 1 ? "" : "s",
+		   gone ? "it vanished since" : "how it stands now cannot be told");
+}
+
+static void show_result(struct task *task, const struct plan *plan, bool changed,
+			struct ending *end)
+{
+	const struct operation *operation = task->operation;
+	json_t *result;
+
+	if (!operation || !operation->result)
+		return;
+	result = operation->result(task->request, task->engine->config.services, &end->error);
+	if (result)
+		end->error = (struct error){ 0 };
+	else if (end->error.code)
+		cannot_show(plan, changed, end);
+	end->texts.result = text_of(result);
+}
+
 /* It succeeded: the world has what was asked for. */
 static void finish_well(struct task *task, struct plan *plan, bool changed)
 {
@@ -172,9 +210,7 @@ static void finish_well(struct task *task, struct plan *plan, bool changed)
 	ending_of_plan(&end, plan);
 	if (changed && config->refresh)
 		config->refresh(config->services, &plan->locks);
-	if (task->operation && task->operation->result)
-		end.texts.result = text_of(task->operation->result(task->request,
-								   config->services, NULL));
+	show_result(task, plan, changed, &end);
 	finish(task, &end);
 }
 
@@ -238,6 +274,7 @@ static void step_begins(void *data, size_t n, bool back, const char *text)
 	lock_take(&engine_lock);
 	task->step = n + 1;
 	task->changed = true;
+	task->back = back;
 	snprintf(task->message, sizeof(task->message), "%s%.230s", back ? "going back: " : "",
 		 text);
 	after_changed(&after, task);

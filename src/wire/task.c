@@ -69,7 +69,7 @@ const struct row wire_task_rows[] = {
 	{ "step", ROW_INT, ROW_NOT_NULL, TASK(step),
 	  .help = "the step it is in, from 1; 0: none yet" },
 	{ "steps", ROW_INT, ROW_NOT_NULL, TASK(steps), .help = "how many there are" },
-	{ "percent", ROW_INT, 0, TASK(percent), .help = "of the work, where it can be told" },
+	{ "percent", ROW_INT, 0, TASK(percent), .help = "of the steps, those that are done; null: it goes back, or did not succeed" },
 	{ "message", ROW_STRING, 0, TASK(message), .help = "what it does or waits for now" },
 	{ "started_at", ROW_STRING, 0, TASK(started_at), .help = "RFC 3339, UTC" },
 	{ "ended_at", ROW_STRING, 0, TASK(ended_at), .help = "RFC 3339, UTC" },

@@ -136,12 +136,19 @@ static int parse_knob(struct line *l, const char *word, struct knob *k)
 	return host_complain("'%s' is no knob", word);
 }
 
-static void clear(void)
+/* Those with this path, or (NULL) all. Threads may sleep in them, so they are not freed. */
+static void clear(const char *path)
 {
-	for (struct knob *k = knobs; k; k = k->next)
-		k->dead = true;
-	knobs = NULL; /* threads may sleep in them: they are not freed */
-	uevent_mute(false);
+	for (struct knob **at = &knobs; *at;) {
+		if (path && (!(*at)->path || strcmp((*at)->path, path))) {
+			at = &(*at)->next;
+			continue;
+		}
+		(*at)->dead = true;
+		*at = (*at)->next;
+	}
+	if (!path)
+		uevent_mute(false);
 	host_wake();
 }
 
@@ -153,7 +160,7 @@ static int act(struct line *l, const char *word, bool *done)
 
 	*done = true;
 	if (!strcmp(word, "clear")) {
-		clear();
+		clear(line_key(l, "path"));
 	} else if (!strcmp(word, "release")) {
 		host.released = true;
 		host_wake();

@@ -138,6 +138,38 @@ def test_pulled_out_before_each_write(lost):
         m.unchanged()
 
 
+@pytest.mark.parametrize("way", ["bind", "release"])
+def test_pulled_out_after_the_last_proof(lab, way):
+    """All was done, and then there is nothing to answer with: said, with what was done."""
+    if way == "release":
+        assert lab.daemon.bind(GPU).status == 200
+        lab.host.clear_write_log()
+    lab.host.knob("mute")    # nobody but the task itself reads the card
+    steps = getattr(lab.daemon, way)(GPU, query="?dry_run=true").json()["plan"]["steps"]
+    writes = TAKE if way == "bind" else GIVE
+    lab.host.knob(f"block {at_write(writes[-1])}")
+    task = getattr(lab.daemon, way)(GPU, headers={"Prefer": "respond-async"}).json()["id"]
+    await_pending(lab.host)
+    lab.host.clear_reads()
+    shown = f"{GPU}/revision"    # read to show the card, and by no proof
+    lab.host.knob(f"block op=read path=*{shown}")
+    lab.host.knob(f"clear {at_write(writes[-1]).split()[0]}")
+    assert lab.host.wait_for(lambda: any(path.endswith(shown) and reads for path, (_, reads) in
+                                         lab.host.reads().items()), 20)
+    lab.host.event(f"remove {GPU}")
+    lab.host.knob("clear")
+    lab.daemon.settled()
+    ended = lab.daemon.get(f"/api/tasks/{task}").json()
+    assert (ended["state"], ended["problem"]["code"], ended["problem"]["status"]) == (
+        "failed", "gone", 409), ended
+    assert f"({len(steps)} steps)" in ended["problem"]["detail"] and GPU in ended["problem"]["detail"]
+    assert ended["result"] is None and ended["step"] == ended["steps"] == len(steps)
+    assert lab.host.writes() == writes
+    assert lab.daemon.unfinished() == set()
+    again = lab.daemon.bind(GPU)
+    assert (again.status, again.json()["code"]) == (404, "not_found"), again
+
+
 # ---- a write that never comes back ----
 
 def stuck(m, path=None):

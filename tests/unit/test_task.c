@@ -932,7 +932,7 @@ static void test_a_task_is_shown(void **state)
 	assert_string_equal(json_string_value(json_object_get(json, "state")), "running");
 	assert_int_equal(json_integer_value(json_object_get(json, "step")), 2);
 	assert_int_equal(json_integer_value(json_object_get(json, "steps")), 4);
-	assert_true(json_is_null(json_object_get(json, "percent")));
+	assert_int_equal(json_integer_value(json_object_get(json, "percent")), 25);
 	assert_string_equal(json_string_value(json_object_get(json, "message")), "make cell 1 11");
 	assert_true(json_is_null(json_object_get(json, "ended_at")));
 	assert_int_equal(json_array_size(json_object_get(json, "resources")), 4);
@@ -945,6 +945,7 @@ static void test_a_task_is_shown(void **state)
 	json = task_emit(task);
 	problem = json_object_get(json, "problem");
 	assert_string_equal(json_string_value(json_object_get(json, "state")), "rolled_back");
+	assert_true(json_is_null(json_object_get(json, "percent")));
 	assert_int_equal(json_integer_value(json_object_get(problem, "status")), 409);
 	assert_string_equal(json_string_value(json_object_get(problem, "task")), task_id(task));
 	assert_true(json_is_string(json_object_get(json, "ended_at")));
@@ -962,6 +963,77 @@ static void count(void *data, struct task *task, bool reached)
 {
 	(void)task;
 	atomic_fetch_add((atomic_int *)data, reached ? 100 : 1);
+}
+
+static int64_t percent_of(struct task *task)
+{
+	json_t *json = task_emit(task), *percent = json_object_get(json, "percent");
+	int64_t value = json_is_integer(percent) ? json_integer_value(percent) : -1;
+
+	json_decref(json);
+	return value;
+}
+
+static void test_percent_is_of_the_steps(void **state)
+{
+	struct fixture *f = *state;
+	struct task *first, *second;
+	struct error err;
+
+	atomic_store(&f->world->cell[0].hang, 1);
+	first = submit(f, &world_operation, world_request(four, 3));
+	until_logged(f, DID_APPLY, 1);
+	second = submit(f, &world_operation, world_request(four, 2));
+	assert_int_equal(percent_of(first), 0);
+	assert_int_equal(percent_of(second), 0);
+	atomic_store(&f->world->cell[2].hang, 1);
+	atomic_store(&f->world->cell[0].hang, 0);
+	until_logged(f, DID_APPLY, 3);
+	assert_int_equal(percent_of(first), 66);
+	atomic_store(&f->world->cell[2].fail_apply, ERROR_CONFLICT);
+	atomic_store(&f->world->cell[1].fail_undo, ERROR_SYSTEM);
+	atomic_store(&f->world->cell[2].hang, 0);
+	assert_ends(f, task_ref(first), TASK_FAILED, &err);
+	assert_int_equal(percent_of(first), -1);
+	assert_ends(f, task_ref(second), TASK_SUCCEEDED, &err);
+	assert_int_equal(percent_of(second), 100);
+	task_unref(first);
+	task_unref(second);
+}
+
+/* All is done; what there is to answer with cannot be had. */
+static void test_a_result_that_cannot_be_shown_is_told(void **state)
+{
+	static const struct {
+		enum error_code says, code;
+		enum task_state ends;
+	} cases[] = {
+		{ ERROR_NOT_FOUND, ERROR_GONE, TASK_FAILED },
+		{ ERROR_GONE, ERROR_GONE, TASK_FAILED },
+		{ ERROR_STORE, ERROR_STORE, TASK_SUCCEEDED },
+	};
+	struct world_wish wish[] = { { "set-0", 0, 0 }, { "set-1", 1, 0 } };
+	struct fixture *f = *state;
+	struct task_outcome outcome;
+	struct task *task;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		wish[0].value = wish[1].value = (int)i + 1;
+		atomic_store(&f->world->fail_result, (int)cases[i].says);
+		task = world_do(f->engine, &world_operation, world_request(wish, 2), NULL, &outcome);
+		assert_int_equal(outcome.state, cases[i].ends);
+		assert_int_equal(outcome.error.code, cases[i].code);
+		assert_non_null(strstr(outcome.error.message, "done and proven (2 steps)"));
+		assert_null(outcome.result);
+		assert_cells(f, (int)i + 1, (int)i + 1, 0, 0);
+		task_outcome_finish(&outcome);
+		task_unref(task);
+	}
+	task = world_do(f->engine, &world_operation, world_request(wish, 2), NULL, &outcome);
+	assert_int_equal(outcome.error.code, ERROR_STORE);
+	assert_non_null(strstr(outcome.error.message, "nothing to do"));
+	task_outcome_finish(&outcome);
+	task_unref(task);
 }
 
 static void test_who_waits_is_called_once(void **state)
@@ -1174,6 +1246,8 @@ int main(void)
 		TEST(test_a_helper_that_stays_away_makes_it_stuck),
 		TEST(test_a_call_past_its_deadline_is_given_up),
 		TEST(test_a_task_is_shown),
+		TEST(test_percent_is_of_the_steps),
+		TEST(test_a_result_that_cannot_be_shown_is_told),
 		TEST(test_who_waits_is_called_once),
 		TEST(test_waiters_have_a_maximum),
 		TEST(test_ended_tasks_are_forgotten_in_time),

@@ -296,10 +296,15 @@ static int make_so(void *request, void *services, bool locked, struct plan *plan
 static json_t *cells(void *request, void *services, struct error *err)
 {
 	struct world *world = services;
-	json_t *values = json_array();
+	int code = atomic_load(&world->fail_result);
+	json_t *values;
 
 	(void)request;
-	(void)err;
+	if (code) {
+		error_set(err, (enum error_code)code, "the cells cannot be seen");
+		return NULL;
+	}
+	values = json_array();
 	for (size_t i = 0; i < WORLD_CELLS; i++)
 		json_array_append_new(values, json_integer(atomic_load(&world->cell[i].value)));
 	return json_pack("{s:o}", "cells", values);

@@ -33,6 +33,7 @@ struct world_cell {
 struct world {
 	struct world_cell cell[WORLD_CELLS];
 	atomic_int helper_down;		/* so many times the helper cannot be asked; < 0: ever */
+	atomic_int fail_result;		/* result() fails with this code */
 	atomic_int live_cell;		/* cell + 1 that a child writes to; 0: none */
 	atomic_int n_log;
 	atomic_int log[WORLD_LOG];	/* act * WORLD_CELLS + cell + 1 */
