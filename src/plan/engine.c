@@ -94,7 +94,8 @@ static void forget_ended(struct engine *engine, uint64_t now, struct after *gone
 		next = TAILQ_NEXT(task, all);
 		if (task->phase != PHASE_OVER)
 			continue;
-		if (engine->ended <= TASK_KEPT && now - task->ended_ms < days)
+		/* it may have ended after now was read: no difference is taken */
+		if (engine->ended <= TASK_KEPT && now < task->ended_ms + days)
 			break;	/* the rest is younger, or nearly so */
 		TAILQ_REMOVE(&engine->all, task, all);
 		task->listed = false;

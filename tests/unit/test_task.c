@@ -1095,6 +1095,32 @@ static void test_ended_tasks_are_forgotten_in_time(void **state)
 	json_decref(json);
 }
 
+/* Also one that ends on its thread just while the list is gone through. */
+static void test_a_task_that_just_ended_is_found(void **state)
+{
+	struct fixture *f = *state;
+	char id[64], emitted[32];
+
+	for (int i = 0; i < 300; i++) {
+		const struct world_wish wish[] = { { "set-0", 0, i + 1 } };
+		struct task *task = submit(f, &world_operation, world_request(wish, 1));
+
+		snprintf(id, sizeof(id), "%s", task_id(task));
+		for (emitted[0] = '\0'; strcmp(emitted, "succeeded");) {
+			json_t *body = task_emit(task);
+
+			snprintf(emitted, sizeof(emitted), "%s",
+				 json_string_value(json_object_get(body, "state")));
+			json_decref(body);
+			engine_dispatch(f->engine);
+		}
+		task_unref(task);
+		task = task_find(f->engine, id);
+		assert_non_null(task);
+		task_unref(task);
+	}
+}
+
 static void test_unfinished_tasks_have_a_maximum(void **state)
 {
 	static struct task *tasks[TASK_UNFINISHED];
@@ -1251,6 +1277,7 @@ int main(void)
 		TEST(test_who_waits_is_called_once),
 		TEST(test_waiters_have_a_maximum),
 		TEST(test_ended_tasks_are_forgotten_in_time),
+		TEST(test_a_task_that_just_ended_is_found),
 		TEST(test_unfinished_tasks_have_a_maximum),
 		TEST(test_stopping_leaves_the_rest_to_the_next_start),
 		TEST(test_many_at_once),
