@@ -297,12 +297,15 @@ static void read_physfn(struct device_dir *dir)
 	*dir->f->physfn = address;
 }
 
+/* A bridge is never given away: of it what it is and where it is will do. */
 static void read_all(struct device_dir *dir)
 {
 	read_ids(dir);
 	read_driver(dir);
 	read_group(dir);
 	read_physfn(dir);
+	if (dir->f->bridge)
+		return;
 	read_bars(dir);
 	read_numa(dir);
 	read_power(dir);

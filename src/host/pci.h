@@ -52,6 +52,7 @@ struct function {
 	struct list parents;
 	const char *path_key;		/* "00:01.0/00.0": root bus, then dev.fn without bus numbers */
 
+	/* What follows is not read of a bridge: it stays 0, empty or NULL there. */
 	int numa_node;			/* NUMA_UNKNOWN when the firmware does not say */
 	const char *local_cpus;		/* "0-5,12-17", NULL unknown */
 	struct list bars;		/* struct bar */
