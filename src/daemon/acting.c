@@ -11,6 +11,7 @@
 #include <systemd/sd-id128.h>
 
 #include "base/log.h"
+#include "gpu/change.h"
 #include "vm/facts.h"
 #include "vm/steps.h"
 
@@ -219,6 +220,27 @@ void acting_stuck(struct acting *a, const struct inventory *inv, struct arena *a
 			continue;
 		pair = list_add(arena, cards, struct row_pair);
 		*pair = (struct row_pair){ card->text, why };
+	}
+}
+
+/* Of VMs, who has a card and whether it is on its way is told by its claim. */
+void acting_changing(struct acting *a, const struct inventory *inv, struct arena *arena,
+		     struct list *cards)
+{
+	const struct operation *operation;
+	char name[64];
+	bool back;
+	int state;
+
+	for (LIST_EACH(const struct card, card, &inv->cards)) {
+		snprintf(name, sizeof(name), "card:%s", card->text);
+		if (!a || !engine_changing(a->engine, name, &operation, &back))
+			continue;
+		if (operation != &gpu_bind_operation && operation != &gpu_release_operation)
+			continue;
+		state = (operation == &gpu_bind_operation) == !back ? CARD_PREPARING : CARD_RELEASING;
+		*list_add(arena, cards, struct gpu_changing) =
+			(struct gpu_changing){ card->text, state };
 	}
 }
 

@@ -40,5 +40,8 @@ int acting_domains(struct acting *acting, struct arena *arena, struct list *doma
 /* The cards under which something is stuck, as keeper_options.stuck wants it. Takes NULL. */
 void acting_stuck(struct acting *acting, const struct inventory *inv, struct arena *arena,
 		  struct list *cards);
+/* The cards that are being taken or given back, as keeper_options.changing wants it. Takes NULL. */
+void acting_changing(struct acting *acting, const struct inventory *inv, struct arena *arena,
+		     struct list *cards);
 /* False: something hangs in a task, and the engine was left behind: end the process. Takes NULL. */
 bool acting_stop(struct acting *acting, unsigned ms);

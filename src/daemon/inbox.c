@@ -75,6 +75,14 @@ void inbox_look_again(void)
 	ring();
 }
 
+void inbox_task(void)
+{
+	pthread_mutex_lock(&lock);
+	waiting.task = true;
+	pthread_mutex_unlock(&lock);
+	ring();
+}
+
 void inbox_rescan(unsigned ms)
 {
 	struct timespec until;

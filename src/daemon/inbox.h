@@ -32,12 +32,16 @@ void inbox_scanned(void);
 /* The main thread takes nothing any more: nobody waits for it from now on. */
 void inbox_end(void);
 
+/* A task has begun to change something, or is over. */
+void inbox_task(void);
+
 struct inbox {
 	uint64_t scans[INBOX_SCANS];
 	size_t n_scans;
 	bool news;
 	bool rescan;
 	bool look_again;
+	bool task;
 };
 
 /* Takes all that is there. Main thread. */

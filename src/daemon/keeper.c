@@ -65,6 +65,8 @@ void keeper_publish(struct keeper *k)
 	book_view(book, &view);
 	if (k->options.stuck)
 		k->options.stuck(k->inventory, arena, &view.stuck);
+	if (k->options.changing)
+		k->options.changing(k->inventory, arena, &view.changing);
 	add_owners(k, book, arena, &view);
 	if (k->options.domains && k->options.domains(arena, &domains) >= 0)
 		view.domains = &domains;
@@ -112,9 +114,27 @@ static int on_debounced(sd_event_source *source, uint64_t usec, void *keeper)
 
 	(void)source, (void)usec;
 	k->armed = false;
-	rebuild_or_log(k);
-	facts_poke();
+	if (k->changes.all || k->changes.addresses.n) {
+		rebuild_or_log(k);
+		facts_poke();
+	} else {
+		keeper_publish(k);
+	}
 	return 0;
+}
+
+static void arm(struct keeper *k)
+{
+	if (k->armed)
+		return;
+	k->armed = true;
+	sd_event_source_set_time_relative(k->debounce, DEBOUNCE_USEC);
+	sd_event_source_set_enabled(k->debounce, SD_EVENT_ONESHOT);
+}
+
+void keeper_publish_soon(struct keeper *k)
+{
+	arm(k);
 }
 
 static int on_uevent(sd_event_source *source, int fd, uint32_t events, void *keeper)
@@ -128,11 +148,8 @@ static int on_uevent(sd_event_source *source, int fd, uint32_t events, void *kee
 		log_error("uevents: %s", err.message);
 		k->changes.all = true;
 	}
-	if (k->armed || (!k->changes.all && !k->changes.addresses.n))
-		return 0;
-	k->armed = true;
-	sd_event_source_set_time_relative(k->debounce, DEBOUNCE_USEC);
-	sd_event_source_set_enabled(k->debounce, SD_EVENT_ONESHOT);
+	if (k->changes.all || k->changes.addresses.n)
+		arm(k);
 	return 0;
 }
 

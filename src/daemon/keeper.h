@@ -18,6 +18,8 @@ struct keeper_options {
 	const char *uevent_socket; /* NULL: the kernel's netlink group */
 	/* Adds the cards that hang (struct row_pair: slot, why). May be NULL. Never blocks. */
 	void (*stuck)(const struct inventory *inv, struct arena *arena, struct list *cards);
+	/* Adds the cards that a task is changing (struct gpu_changing). The same. */
+	void (*changing)(const struct inventory *inv, struct arena *arena, struct list *cards);
 	/* Is this VM being started? The same. */
 	bool (*starting)(const char *vm);
 	/* Why the cards of this VM, which has ended, are not back; NULL: nothing stands against it. */
@@ -34,5 +36,7 @@ void keeper_stop(struct keeper *keeper);
 
 /* Read everything anew and publish it. */
 int keeper_scan(struct keeper *keeper, struct error *err);
+/* A task has begun to change a card, or is over: publish that, but not for each of a burst. */
+void keeper_publish_soon(struct keeper *keeper);
 /* The facts changed (facts.h), or what they are about: make the replies anew. */
 void keeper_publish(struct keeper *keeper);

@@ -116,6 +116,8 @@ static int on_inbox(sd_event_source *source, int fd, uint32_t events, void *unus
 		api_scanned(inbox.scans[i], r < 0 ? &err : NULL);
 	if (inbox.news)
 		take_news();
+	if (inbox.task)
+		keeper_publish_soon(d.keeper);
 	if (inbox.look_again && d.api.engine)
 		engine_look_again(d.api.engine);
 	return 0;
@@ -157,6 +159,18 @@ static void on_late(void *unused, const struct privd_reply *reply)
 static void stuck_cards(const struct inventory *inv, struct arena *arena, struct list *cards)
 {
 	acting_stuck(d.acting, inv, arena, cards);
+}
+
+static void changing_cards(const struct inventory *inv, struct arena *arena, struct list *cards)
+{
+	acting_changing(d.acting, inv, arena, cards);
+}
+
+static void task_changed(struct task *task)
+{
+	lives_task_changed(task);
+	if (task_turned(task))
+		inbox_task();
 }
 
 static int domains(struct arena *arena, struct list *list)
@@ -248,6 +262,7 @@ static int start_looking(struct error *err)
 		.node = d.node,
 		.uevent_socket = d.root.real ? NULL : d.uevent_socket,
 		.stuck = stuck_cards,
+		.changing = changing_cards,
 		.starting = lives_starting,
 		.held_back = lives_held_back,
 		.domains = domains,
@@ -309,7 +324,7 @@ static int start_acting(struct error *err)
 		.pool_path = d.pool_dir,
 		.rom_folders = split(d.config.rom_dirs),
 		.refresh = refresh,
-		.changed = lives_task_changed,
+		.changed = task_changed,
 	};
 
 	if (acting_start(d.event, &o, &d.acting, err) < 0)

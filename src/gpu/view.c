@@ -267,6 +267,15 @@ static void add_domain(const struct gpu_domain *domain, struct wire_device *out,
 	to->since = domain->since;
 }
 
+/* While a task is at it, what the drivers look like is of that moment only. */
+static int changing(const struct gpu_facts *facts, const struct gpu_unit *unit)
+{
+	for (LIST_EACH(const struct gpu_changing, it, &facts->changing))
+		if (!strcmp(it->slot, unit->slot))
+			return it->state;
+	return -1;
+}
+
 static void set_use(const struct gpu_facts *facts, const struct gpu_unit *unit, struct arena *arena,
 		    struct wire_device *out)
 {
@@ -284,7 +293,9 @@ static void set_use(const struct gpu_facts *facts, const struct gpu_unit *unit, 
 	for (LIST_EACH(const struct holder, h, facts->holders ?: &nobody))
 		if (gpu_unit_has(unit, h->address) && !gpu_unit_domain_is(facts, unit, h))
 			add_holder(h, arena, out);
-	out->state = gpu_unit_state(facts, unit);
+	out->state = changing(facts, unit);
+	if (out->state < 0)
+		out->state = gpu_unit_state(facts, unit);
 	if (out->state >= 0)
 		return;
 	gpu_unit_unreadable(unit, "driver", &reason);

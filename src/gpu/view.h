@@ -29,6 +29,12 @@ struct gpu_domain {
 	struct list addresses;	/* struct pci_address */
 };
 
+/* A card that a task is changing now. */
+struct gpu_changing {
+	const char *slot;	/* the card's */
+	int state;		/* CARD_PREPARING or CARD_RELEASING */
+};
+
 struct gpu_facts {
 	const struct inventory *inventory;
 	const struct list *holders;   /* struct holder; NULL: they could not be read */
@@ -41,6 +47,7 @@ struct gpu_facts {
 	const struct list *domains;	/* struct gpu_domain; NULL: not known here (holders tell then) */
 	struct list held_back;		  /* struct row_pair: VM whose cards are not back, why */
 	struct list starting;		  /* strings: VMs that are being started now */
+	struct list changing;		  /* struct gpu_changing */
 	struct list stuck;		  /* struct row_pair: address of a card's slot, why */
 	const char *node;	      /* name of this host */
 };

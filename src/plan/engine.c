@@ -235,6 +235,24 @@ bool engine_stuck(struct engine *engine, const char *lock, struct arena *arena, 
 	return true;
 }
 
+bool engine_changing(struct engine *engine, const char *lock, const struct operation **operation,
+		     bool *back)
+{
+	bool found = false;
+	struct task *task;
+
+	lock_take(&engine_lock);
+	TAILQ_FOREACH(task, &engine->queue, queue) {
+		if (task->state != TASK_RUNNING || !task->step || task->at_rest || !has_lock(task, lock))
+			continue;
+		*operation = task->operation;
+		*back = task->back;
+		found = true;
+	}
+	lock_give(&engine_lock);
+	return found;
+}
+
 /* ---- birth and end ---- */
 
 /* What of the journal cannot even be read back stands there as stuck: nothing of it is touched. */

@@ -87,6 +87,8 @@ struct task {
 	bool given_up GUARDED_BY(engine_lock);	/* … and will not be waited for */
 	bool changed GUARDED_BY(engine_lock);
 	bool back GUARDED_BY(engine_lock);	/* it undoes what was done */
+	bool turned GUARDED_BY(engine_lock);	/* with the step it is in */
+	bool at_rest GUARDED_BY(engine_lock);	/* no step of it is left to do */
 	struct run *active GUARDED_BY(engine_lock);	/* run, for its atomics */
 	struct arena *lock_arena GUARDED_BY(engine_lock);
 	struct list locks GUARDED_BY(engine_lock);

@@ -319,6 +319,16 @@ static bool has_lock(const struct task *task, const char *lock) REQUIRES(engine_
 	return false;
 }
 
+bool task_turned(struct task *task)
+{
+	bool turned;
+
+	lock_take(&engine_lock);
+	turned = task->turned || task_ended(task);
+	lock_give(&engine_lock);
+	return turned;
+}
+
 struct task *task_under(struct engine *engine, const char *lock)
 {
 	struct task *task, *found = NULL;

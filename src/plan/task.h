@@ -119,6 +119,14 @@ void engine_look_again(struct engine *engine);
  */
 bool engine_stuck(struct engine *engine, const char *lock, struct arena *arena, const char **why);
 
+/*
+ * Is a task changing what this lock names now: has it begun a step, and is not over? Fills the operation
+ * (NULL: the journal knew it) and whether it goes back. A task that does nothing but refresh() is over
+ * for this, so that what is published then shows the world at rest.
+ */
+bool engine_changing(struct engine *engine, const char *lock, const struct operation **operation,
+		     bool *back);
+
 struct task_options {
 	bool dry_run;
 	const char *if_plan;		/* digest the caller expects; NULL: any */
@@ -175,6 +183,8 @@ const char *task_request_id(const struct task *task);
 /* The task as /api/tasks/:id answers; a new reference. */
 json_t *task_emit(struct task *task);
 
+/* It has just begun its first step, turned back, or is over: engine_changing() says another by now. */
+bool task_turned(struct task *task);
 /* What it was asked for as; NULL: the journal knew it, from before this start. */
 const struct operation *task_operation(const struct task *task);
 

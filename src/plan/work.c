@@ -201,15 +201,26 @@ static void show_result(struct task *task, const struct plan *plan, bool changed
 	end->texts.result = text_of(result);
 }
 
+/* It changes nothing any more: have it read and shown how the world is now. */
+static void refresh(struct task *task, const struct plan *plan)
+{
+	struct engine_config *config = &task->engine->config;
+
+	lock_take(&engine_lock);
+	task->at_rest = true;
+	lock_give(&engine_lock);
+	if (config->refresh)
+		config->refresh(config->services, &plan->locks);
+}
+
 /* It succeeded: the world has what was asked for. */
 static void finish_well(struct task *task, struct plan *plan, bool changed)
 {
-	struct engine_config *config = &task->engine->config;
 	struct ending end = { .state = TASK_SUCCEEDED };
 
 	ending_of_plan(&end, plan);
-	if (changed && config->refresh)
-		config->refresh(config->services, &plan->locks);
+	if (changed)
+		refresh(task, plan);
 	show_result(task, plan, changed, &end);
 	finish(task, &end);
 }
@@ -272,6 +283,7 @@ static void step_begins(void *data, size_t n, bool back, const char *text)
 	struct task *task = data;
 
 	lock_take(&engine_lock);
+	task->turned = !task->step || task->back != back;
 	task->step = n + 1;
 	task->changed = true;
 	task->back = back;
@@ -462,7 +474,6 @@ static void run_ended(struct task *task, enum run_verdict verdict)
 		[RUN_CANCELLED] = TASK_CANCELLED,
 		[RUN_ROLLED_BACK] = TASK_ROLLED_BACK,
 	};
-	struct engine_config *config = &task->engine->config;
 	struct plan *plan = task->run->plan;
 	struct ending end = { .state = states[verdict], .error = task->run->error };
 
@@ -471,8 +482,8 @@ static void run_ended(struct task *task, enum run_verdict verdict)
 		return;
 	}
 	ending_of_plan(&end, plan);
-	if (task->run->changed && config->refresh)
-		config->refresh(config->services, &plan->locks);
+	if (task->run->changed)
+		refresh(task, plan);
 	finish(task, &end);
 }
 

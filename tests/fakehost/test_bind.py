@@ -170,6 +170,40 @@ def test_two_binds_at_once_are_one_set_of_writes(lab, second):
     lab.unchanged()
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_a_task_is_at_is_shown_while_it_is(lab, fails):
+    """preparing, releasing: from the task, also where the drivers look like something else."""
+    def shown(address):
+        (listed,) = [d for d in lab.daemon.get("/api/gpu/devices").json() if d["pci_address"] == address]
+        assert listed["state"] == lab.daemon.device(address)["state"]
+        return listed["state"]
+    lab.host.knob("mute")    # no uevent tells it
+    lab.host.knob("block path=*/snd_hda_intel/unbind times=1")
+    if fails:
+        lab.host.knob("fail path=*/vfio-pci/bind errno=EIO")
+        lab.host.knob("block path=*/snd_hda_intel/bind times=1")
+    lab.daemon.bind(GPU, headers={"Prefer": "respond-async"})
+    assert lab.host.wait_for(lambda: shown(GPU) == "preparing")
+    assert shown(OTHER) == "host"
+    assert [d["pci_address"] for d in lab.daemon.get("/api/gpu/devices?state=preparing").json()] == [GPU]
+    lab.host.knob("clear path=*/snd_hda_intel/unbind")
+    if fails:
+        assert lab.host.wait_for(lambda: shown(GPU) == "releasing", 20)    # it is on its way back
+        lab.host.knob("clear")
+        assert [t["state"] for t in lab.daemon.settled()] == ["rolled_back"]
+        assert shown(GPU) == "host"
+        return
+    lab.daemon.settled()
+    assert shown(GPU) == "ready"
+    lab.host.knob("block path=*/radeon/bind times=1")
+    lab.daemon.release(GPU, headers={"Prefer": "respond-async"})
+    assert lab.host.wait_for(lambda: shown(GPU) == "releasing")
+    lab.host.knob("clear path=*/radeon/bind")
+    lab.daemon.settled()
+    assert shown(GPU) == "host"
+    lab.unchanged()
+
+
 def test_bind_and_release_race(lab):
     calls = [lambda: lab.daemon.bind(GPU), lambda: lab.daemon.release(AUDIO)] * 3
     replies = together(*calls)
