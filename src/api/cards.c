@@ -44,6 +44,8 @@ void cards_release(struct cards *cards)
 	body_unref(cards->list);
 	body_unref(cards->iommu);
 	inventory_release(cards->inventory);
+	if (cards->release)
+		cards->release(cards->keep);
 	arena_free(cards->arena);
 	free(cards);
 }
@@ -117,15 +119,19 @@ static struct body *iommu_of(const struct gpu_facts *facts)
 	return body_json(TYPE_JSON, rows_emit(wire_iommu_rows, &iommu));
 }
 
-void cards_publish(const struct gpu_facts *facts)
+void cards_publish(const struct doctor_facts *whole, void *keep, void (*release)(void *keep))
 {
 	struct cards *cards = calloc(1, sizeof(*cards));
+	const struct gpu_facts *facts = &whole->gpu;
 
 	if (!cards)
 		abort();
 	cards->refs = 1;
 	cards->arena = arena_new();
 	cards->inventory = inventory_acquire();
+	cards->facts = *whole;
+	cards->keep = keep;
+	cards->release = release;
 	cards->node = arena_strdup(cards->arena, facts->node);
 	for (LIST_EACH(struct function *, f, &facts->inventory->functions))
 		if (function_is_gpu(*f, &facts->inventory->filter) ||

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "gpu/view.h"
+#include "gpu/doctor.h"
 #include "http/body.h"
 #include "wire/query.h"
 
@@ -26,13 +26,17 @@ struct cards {
 	const char *node;
 	struct list replies; /* struct card_reply, by address */
 	struct body *list, *iommu;
+	struct doctor_facts facts; /* that they were made from; what they borrow is kept: */
+	void *keep;
+	void (*release)(void *keep);
 };
 
 /*
- * Make the replies and publish them. facts->inventory must be the one that is published; what is
- * unknown in facts is unknown in the replies. Main thread.
+ * Make the replies and publish them. The inventory of the facts must be the one that is published;
+ * what is unknown in facts is unknown in the replies. What the facts borrow, `keep` keeps: it is
+ * released, on any thread, when the last reference to the cards goes. Main thread.
  */
-void cards_publish(const struct gpu_facts *facts);
+void cards_publish(const struct doctor_facts *facts, void *keep, void (*release)(void *keep));
 /* The current ones with a reference of one's own; NULL before the first. */
 struct cards *cards_acquire(void);
 void cards_release(struct cards *cards);

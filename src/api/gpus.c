@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* GETs of cards and IOMMU, and the scan. All answer from cards.h. HTTP threads; nothing blocks. */
+/* GETs of cards, IOMMU and doctor, and the scan. All answer from cards.h. HTTP threads; nothing blocks. */
 #include "api/api.h"
 #include "api/cards.h"
 #include "api/handlers.h"
@@ -129,5 +129,25 @@ int gpus_iommu(struct request *rq, struct reply *reply, struct error *err)
 	if (!cards)
 		return not_ready(err);
 	*reply = reply_resource(body_ref(cards->iommu));
+	return 0;
+}
+
+int gpus_doctor(struct request *rq, struct reply *reply, struct error *err)
+{
+	const struct wire_doctor_query *query = rq->query;
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	CLEANUP(cards_releasep) struct cards *cards = NULL;
+	const struct function *device = NULL;
+	struct wire_doctor doctor;
+
+	if (!fresh(rq))
+		return 0;
+	cards = cards_acquire();
+	if (!cards)
+		return not_ready(err);
+	if (query->device && gpu_find(cards->inventory, query->device, &device, err) < 0)
+		return -1;
+	gpu_doctor(&cards->facts, device, arena, &doctor);
+	*reply = reply_resource(body_json(TYPE_JSON, rows_emit(wire_doctor_rows, &doctor)));
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include "api/handlers.h"
 #include "wire/change.h"
 #include "wire/device.h"
+#include "wire/doctor.h"
 #include "wire/health.h"
 #include "wire/query.h"
 #include "wire/task.h"
@@ -16,6 +17,9 @@
 
 const struct route api_routes[] = {
 	/* keep sorted */
+	{ "/api/doctor", "GET", gpus_doctor, 0, "getDoctor",
+	  "Can this host give its cards to VMs; if not, why, and what to do", QUERY(doctor_query),
+	  ANSWER("Doctor", doctor) },
 	{ "/api/gpu/devices", "GET", gpus_list, ROUTE_MANY, "listDevices",
 	  "Every function of GPU class, by address", QUERY(device_query),
 	  ANSWER("Device", device) },

@@ -113,6 +113,12 @@ static const struct flag create_flags[] = {
 	FLAG_LAST,
 };
 
+static const struct flag doctor_flags[] = {
+	{ "device", 0, FLAG_TEXT, "ADDRESS", OPTION(device),
+	  "Check this card alone, and the host.", .check = pci_address_check },
+	FLAG_LAST,
+};
+
 /* It will stand in a path. */
 static int task_id_check(const char *text, struct error *err)
 {
@@ -124,6 +130,12 @@ static int task_id_check(const char *text, struct error *err)
 
 /* keep sorted by noun and verb */
 const struct command commands[] = {
+	{ "doctor", NULL, NULL, 0, NULL, doctor_flags,
+	  "check that the host can give its cards to VMs",
+	  "Checks the host and every card: what is well, what is not, why that matters, and what to "
+	  "do. Changes nothing and wakes no card. The exit status is 1 when something stands in the "
+	  "way of every card.",
+	  cmd_doctor },
 	{ "gpu", "bind", "ADDRESS", 1, pci_address_check, bind_flags,
 	  "take a card from the host, for VMs",
 	  "Takes the card with the given address, all its functions, from its host drivers to "

@@ -27,6 +27,7 @@ struct flag {
 	const char *help;	  /* NULL: not shown */
 	const char *const *words; /* WORD */
 	int64_t min, max;	  /* NUMBER */
+	int (*check)(const char *text, struct error *err); /* TEXT; NULL: any */
 };
 
 #define FLAG_LAST                                                                                  \
@@ -63,6 +64,7 @@ const struct command *command_find(const char *noun, const char *verb);
 bool command_noun(const char *noun);
 
 /* The commands, each in a file named after it or its noun. 0, or -1 with `why`. */
+int cmd_doctor(struct cli *cli, char *const *words, struct failure *why);
 int cmd_gpu_bind(struct cli *cli, char *const *words, struct failure *why);
 int cmd_gpu_group(struct cli *cli, char *const *words, struct failure *why);
 int cmd_gpu_iommu(struct cli *cli, char *const *words, struct failure *why);

@@ -3,17 +3,18 @@
 #include "cli/local.h"
 
 #include "base/fdpath.h"
-#include "gpu/view.h"
+#include "gpu/doctor.h"
+#include "host/modules.h"
 
-enum { NAME_BYTES = 256 };
+enum { NAME_BYTES = 256, IOMEM_BYTES = 1024 * 1024 };
 
 struct local {
 	struct arena *arena;
 	struct host_root root;
 	struct names *names;
 	struct inventory *inventory;
-	struct list holders, critical;
-	struct error holders_error, critical_error;
+	struct list holders, critical, framebuffers;
+	struct error holders_error, critical_error, framebuffers_error;
 	struct gpu_facts facts;
 };
 
@@ -152,4 +153,38 @@ json_t *local_iommu(struct local *local)
 
 	gpu_view_iommu(&local->facts, local->arena, &iommu);
 	return rows_emit(wire_iommu_rows, &iommu);
+}
+
+static void look_for_framebuffers(struct local *local, struct doctor_facts *facts)
+{
+	struct list functions = functions_of_cards(local->inventory, local->arena);
+	struct error *err = &local->framebuffers_error;
+	const char *text;
+	int r = fdpath_read_all(local->root.fd, "proc/iomem", IOMEM_BYTES, local->arena, &text);
+
+	if (r < 0)
+		error_errno(err, ERROR_SYSTEM, -r, "/proc/iomem cannot be read");
+	else if (iomem_boot_framebuffers(text, &functions, local->arena, &local->framebuffers,
+					 err) >= 0)
+		facts->framebuffers = &local->framebuffers;
+	if (!facts->framebuffers)
+		facts->framebuffers_unknown = err->message;
+}
+
+json_t *local_doctor(struct local *local, const char *address, struct error *err)
+{
+	const struct function *f = NULL;
+	struct doctor_facts facts = { 0 };
+	struct wire_doctor doctor;
+
+	if (address && gpu_find(local->inventory, address, &f, err) < 0)
+		return NULL;
+	need_holders(local);
+	need_critical(local);
+	facts.gpu = local->facts;
+	facts.vfio_pci = module_available(&local->root, "vfio_pci", local->arena,
+					  &facts.vfio_pci_evidence);
+	look_for_framebuffers(local, &facts);
+	gpu_doctor(&facts, f, local->arena, &doctor);
+	return rows_emit(wire_doctor_rows, &doctor);
 }

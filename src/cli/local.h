@@ -28,3 +28,4 @@ json_t *local_devices(struct local *local, bool whole);
 json_t *local_device(struct local *local, const char *address, struct error *err);
 json_t *local_group(struct local *local, const char *address, struct error *err);
 json_t *local_iommu(struct local *local);
+json_t *local_doctor(struct local *local, const char *address, struct error *err);

@@ -86,6 +86,8 @@ static json_t *ask_local(struct cli *cli, enum question question, const char *ad
 		return local_device(cli->local, address, err);
 	case ASK_GROUP:
 		return local_group(cli->local, address, err);
+	case ASK_DOCTOR:
+		return local_doctor(cli->local, address, err);
 	default:
 		return local_iommu(cli->local);
 	}
@@ -99,10 +101,12 @@ static int ask_daemon(struct cli *cli, enum question question, const char *addre
 		[ASK_DEVICE] = "/api/gpu/devices/",
 		[ASK_GROUP] = "/api/gpu/devices/",
 		[ASK_IOMMU] = "/api/gpu/iommu-status",
+		[ASK_DOCTOR] = "/api/doctor",
 	};
 	char path[128];
 
-	snprintf(path, sizeof(path), "%s%s%s", paths[question], address ?: "",
+	snprintf(path, sizeof(path), "%s%s%s%s", paths[question],
+		 question == ASK_DOCTOR && address ? "?device=" : "", address ?: "",
 		 question == ASK_GROUP ? "/iommu-group" : "");
 	return source_call(cli, "GET", path, ret, why);
 }

@@ -7,12 +7,13 @@
 
 #include "cli/client.h"
 
-enum question { ASK_DEVICES, ASK_DEVICE, ASK_GROUP, ASK_IOMMU };
+enum question { ASK_DEVICES, ASK_DEVICE, ASK_GROUP, ASK_IOMMU, ASK_DOCTOR };
 
 /*
  * A question that can be answered without a daemon too. With --socket or HORCRUX_SOCKET it is the
  * daemon there or nobody; with --host-root never a daemon. When this program reads the host itself
- * it says so once, on stderr. address: for ASK_DEVICE and ASK_GROUP, checked already.
+ * it says so once, on stderr. address: for ASK_DEVICE and ASK_GROUP, and, or NULL, for ASK_DOCTOR;
+ * checked already.
  */
 int source_ask(struct cli *cli, enum question question, const char *address, struct answer *ret,
 	       struct failure *why);

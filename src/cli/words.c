@@ -114,7 +114,10 @@ static int set_flag(struct cli *cli, const struct flag *flag, const char *value,
 		if (!*value)
 			return error_set(err, ERROR_USAGE, "--%s wants a value", flag->name);
 		*(const char **)at = value;
-		return 0;
+		if (!flag->check || !flag->check(value, err))
+			return 0;
+		err->code = ERROR_USAGE;
+		return -1;
 	}
 }
 

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "base/id.h"
+#include "host/modules.h"
 #include "http/pending.h"
 
 enum {
@@ -38,6 +39,7 @@ static bool poked, stopping;
 
 static pthread_t asker;
 static struct privd *helper;
+static const struct host_root *host;
 static struct class_filter classes;
 static void (*tell_news)(void);
 
@@ -54,7 +56,11 @@ static struct facts *facts_new(const char *unknown)
 				 .holders.null = true,
 				 .critical.null = true,
 				 .holders_unknown = unknown,
-				 .critical_unknown = unknown };
+				 .critical_unknown = unknown,
+				 .framebuffers.null = true,
+				 .framebuffers_unknown = unknown,
+				 .vfio_pci = FACT_UNKNOWN,
+				 .vfio_pci_evidence = unknown };
 	return facts;
 }
 
@@ -79,12 +85,16 @@ struct facts *facts_acquire(void)
 	return facts;
 }
 
-void facts_view(const struct facts *facts, struct gpu_facts *out)
+void facts_view(const struct facts *facts, struct doctor_facts *out)
 {
-	out->holders = facts->holders.null ? NULL : &facts->holders;
-	out->holders_unknown = facts->holders_unknown;
-	out->critical = facts->critical.null ? NULL : &facts->critical;
-	out->critical_unknown = facts->critical_unknown;
+	out->gpu.holders = facts->holders.null ? NULL : &facts->holders;
+	out->gpu.holders_unknown = facts->holders_unknown;
+	out->gpu.critical = facts->critical.null ? NULL : &facts->critical;
+	out->gpu.critical_unknown = facts->critical_unknown;
+	out->framebuffers = facts->framebuffers.null ? NULL : &facts->framebuffers;
+	out->framebuffers_unknown = facts->framebuffers_unknown;
+	out->vfio_pci = facts->vfio_pci;
+	out->vfio_pci_evidence = facts->vfio_pci_evidence;
 }
 
 static void put_locked(struct facts *facts)
@@ -96,15 +106,13 @@ static void put_locked(struct facts *facts)
 
 /* ---- asking ---- */
 
-static void ask_holders(struct facts *facts)
+static void ask_holders(const struct list *functions, struct facts *facts)
 {
-	CLEANUP(inventory_releasep) struct inventory *inv = inventory_acquire();
 	struct list addresses = { 0 };
 	struct error err;
 
-	for (LIST_EACH(struct card, card, inv ? &inv->cards : &addresses))
-		for (LIST_EACH(struct function *, f, &card->functions))
-			*list_add(facts->arena, &addresses, struct pci_address) = (*f)->address;
+	for (LIST_EACH(struct function *, f, functions))
+		*list_add(facts->arena, &addresses, struct pci_address) = (*f)->address;
 	facts->holders.null = false;
 	if (!addresses.n ||
 	    privd_holders(helper, &addresses, facts->arena, &facts->holders, &err) >= 0)
@@ -124,16 +132,36 @@ static void ask_critical(struct facts *facts)
 	facts->critical_unknown = arena_strdup(facts->arena, err.message);
 }
 
+static void ask_framebuffers(const struct list *functions, struct facts *facts)
+{
+	struct error err;
+	const char *text;
+
+	facts->framebuffers.null = false;
+	if (!functions->n ||
+	    (privd_iomem(helper, facts->arena, &text, &err) >= 0 &&
+	     iomem_boot_framebuffers(text, functions, facts->arena, &facts->framebuffers, &err) >= 0))
+		return;
+	facts->framebuffers.null = true;
+	facts->framebuffers_unknown = arena_strdup(facts->arena, err.message);
+}
+
 /* Without a connection a call would wait for one; nobody needs to wait to hear that. */
 static struct facts *ask_helper(void)
 {
+	CLEANUP(inventory_releasep) struct inventory *inv = inventory_acquire();
+	struct list functions = { 0 };
 	struct facts *facts;
 
 	if (!privd_connected(helper))
 		return facts_new("horcrux-privd cannot be reached");
 	facts = facts_new(NULL);
-	ask_holders(facts);
+	for (LIST_EACH(struct card, card, inv ? &inv->cards : &functions))
+		for (LIST_EACH(struct function *, f, &card->functions))
+			*list_add(facts->arena, &functions, struct function *) = *f;
+	ask_holders(&functions, facts);
 	ask_critical(facts);
+	ask_framebuffers(&functions, facts);
 	return facts;
 }
 
@@ -187,6 +215,8 @@ static void *ask(void *unused)
 		connection = connections;
 		pthread_mutex_unlock(&lock);
 		facts = ask_helper();
+		facts->vfio_pci = module_available(host, "vfio_pci", facts->arena,
+						   &facts->vfio_pci_evidence);
 		pthread_mutex_lock(&lock);
 		put_locked(facts);
 		if (connection != connections)
@@ -199,13 +229,14 @@ static void *ask(void *unused)
 	return NULL;
 }
 
-int facts_start(struct privd *privd, const struct class_filter *filter, void (*news)(void),
-		struct error *err)
+int facts_start(struct privd *privd, const struct host_root *root,
+		const struct class_filter *filter, void (*news)(void), struct error *err)
 {
 	pthread_attr_t attributes;
 	int r;
 
 	helper = privd;
+	host = root;
 	classes = *filter;
 	tell_news = news;
 	pthread_mutex_lock(&lock); /* it may be poked already */

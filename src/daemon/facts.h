@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What must be asked of the helper again and again: who holds the cards, and what the host lives
- * on. Opening a device sends no uevent, so a thread of its own asks every five seconds while
+ * What must be asked of the helper again and again: who holds the cards, what the host lives on,
+ * and what lies in their memory. Opening a device sends no uevent, so a thread of its own asks every five seconds while
  * somebody looks at the cards, and not otherwise. One such thread in a process.
  */
 #pragma once
 
 #include <stdint.h>
 
-#include "gpu/view.h"
+#include "gpu/doctor.h"
 #include "plan/privd_client.h"
 
 /* What was heard. Immutable and counted. */
@@ -18,14 +18,19 @@ struct facts {
 	struct list holders, critical; /* struct holder, struct critical; null: unknown */
 	const char *holders_unknown;   /* why */
 	const char *critical_unknown;
+	struct list framebuffers; /* struct boot_framebuffer; null: unknown */
+	const char *framebuffers_unknown;
+	enum fact vfio_pci;	/* host/modules.h */
+	const char *vfio_pci_evidence;
 };
 
 /*
  * Start the thread. news: called on any thread when there are new facts, or a request has begun to
- * wait for some; must not block. The class filter is copied.
+ * wait for some; must not block. The class filter is copied;
+ * the root lives until facts_stop().
  */
-int facts_start(struct privd *privd, const struct class_filter *filter, void (*news)(void),
-		struct error *err);
+int facts_start(struct privd *privd, const struct host_root *root,
+		const struct class_filter *filter, void (*news)(void), struct error *err);
 /* False: it hangs in a call to the helper and was left behind, so the helper must not be freed. */
 bool facts_stop(void);
 
@@ -51,5 +56,5 @@ bool facts_waiting(void);
  * and is to be published; false: it will do.
  */
 bool facts_give_up(void);
-/* As parts of gpu_facts (borrowed from facts). */
-void facts_view(const struct facts *facts, struct gpu_facts *out);
+/* As parts of doctor_facts (borrowed from facts). */
+void facts_view(const struct facts *facts, struct doctor_facts *out);

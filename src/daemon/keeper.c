@@ -35,6 +35,23 @@ static void changes_clear(struct inventory_changes *changes)
 	*changes = (struct inventory_changes){ .arena = arena_new() };
 }
 
+/* What the cards were last made from. Lives as long as they do. */
+struct sight {
+	struct arena *arena;
+	struct facts *facts;
+	struct book *book;
+	struct list domains; /* struct gpu_domain */
+};
+
+static void sight_free(void *keep)
+{
+	struct sight *sight = keep;
+
+	facts_release(sight->facts);
+	book_release(sight->book);
+	arena_free(sight->arena);
+}
+
 /* What is known of the VMs that have a card. */
 static void add_owners(const struct keeper *k, const struct book *book, struct arena *arena,
 		       struct gpu_facts *view)
@@ -55,22 +72,21 @@ static void add_owners(const struct keeper *k, const struct book *book, struct a
 
 void keeper_publish(struct keeper *k)
 {
-	CLEANUP(facts_releasep) struct facts *facts = facts_acquire();
-	CLEANUP(book_releasep) struct book *book = book_acquire();
-	CLEANUP(arena_freep) struct arena *arena = arena_new();
-	struct list domains = { 0 };
-	struct gpu_facts view = { .inventory = k->inventory, .node = k->options.node };
+	struct arena *arena = arena_new();
+	struct sight *sight = arena_new_of(arena, struct sight);
+	struct doctor_facts facts = { .gpu.inventory = k->inventory, .gpu.node = k->options.node };
 
-	facts_view(facts, &view);
-	book_view(book, &view);
+	*sight = (struct sight){ arena, facts_acquire(), book_acquire(), { 0 } };
+	facts_view(sight->facts, &facts);
+	book_view(sight->book, &facts.gpu);
 	if (k->options.stuck)
-		k->options.stuck(k->inventory, arena, &view.stuck);
+		k->options.stuck(k->inventory, arena, &facts.gpu.stuck);
 	if (k->options.changing)
-		k->options.changing(k->inventory, arena, &view.changing);
-	add_owners(k, book, arena, &view);
-	if (k->options.domains && k->options.domains(arena, &domains) >= 0)
-		view.domains = &domains;
-	cards_publish(&view);
+		k->options.changing(k->inventory, arena, &facts.gpu.changing);
+	add_owners(k, sight->book, arena, &facts.gpu);
+	if (k->options.domains && k->options.domains(arena, &sight->domains) >= 0)
+		facts.gpu.domains = &sight->domains;
+	cards_publish(&facts, sight, sight_free);
 }
 
 static int rebuild(struct keeper *k, struct error *err)

@@ -280,7 +280,7 @@ static int start_looking(struct error *err)
 		log_warning("%s; going on without", err->message);
 		tell_health_of_helper();
 	}
-	if (facts_start(d.privd, &o.filter, inbox_news, err) < 0)
+	if (facts_start(d.privd, o.root, &o.filter, inbox_news, err) < 0)
 		return -1;
 	d.facts_run = true;
 	return 0;

@@ -71,7 +71,8 @@ static void check_cards(const struct visit *v)
 	const struct list *cards = &v->facts->gpu.inventory->cards;
 
 	if (cards->n)
-		found(v, CHECK_OK, text(v, "%zu cards", cards->n), "/sys/bus/pci/devices");
+		found(v, CHECK_OK, text(v, "%zu card%s", cards->n, cards->n == 1 ? "" : "s"),
+		      "/sys/bus/pci/devices");
 	else
 		found(v, CHECK_FAIL, "no card was found", "/sys/bus/pci/devices has no GPU");
 }
@@ -317,7 +318,10 @@ static void check_functions(const struct visit *v)
 		found(v, CHECK_WARN, "only some of its functions are on vfio-pci",
 		      "the driver links of its functions differ");
 	else
-		found(v, CHECK_OK, text(v, "%zu functions, which go together", v->unit->n), NULL);
+		found(v, CHECK_OK,
+		      v->unit->n == 1 ? "it has one function"
+				      : text(v, "%zu functions, which go together", v->unit->n),
+		      NULL);
 }
 
 static void check_shares(const struct visit *v)

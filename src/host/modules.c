@@ -35,6 +35,7 @@ enum fact module_available(const struct host_root *root, const char *driver, str
 			   const char **evidence)
 {
 	static const char *const files[] = { "modules.builtin", "modules.dep" };
+	CLEANUP(arena_freep) struct arena *lists_arena = arena_new();
 	char path[PATH_TEXT], release[RELEASE_TEXT];
 	bool read_all = true;
 	const char *text;
@@ -50,7 +51,7 @@ enum fact module_available(const struct host_root *root, const char *driver, str
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
 		snprintf(path, sizeof(path), "lib/modules/%s/%s", release, files[i]);
-		if (fdpath_read_all(root->fd, path, LIST_BYTES, arena, &text) < 0) {
+		if (fdpath_read_all(root->fd, path, LIST_BYTES, lists_arena, &text) < 0) {
 			read_all = false;
 			continue;
 		}

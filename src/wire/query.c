@@ -16,3 +16,9 @@ const struct row wire_device_query_rows[] = {
 	{ "node", ROW_STRING, 0, DEVICE_QUERY(node), .help = "on this node" },
 	ROW_END,
 };
+
+const struct row wire_doctor_query_rows[] = {
+	{ "device", ROW_STRING, 0, offsetof(struct wire_doctor_query, device),
+	  .help = "address of any function of a card: the checks of that card alone, and the host's" },
+	ROW_END,
+};

@@ -13,3 +13,10 @@ struct wire_device_query {
 };
 
 extern const struct row wire_device_query_rows[];
+
+/* GET /api/doctor. */
+struct wire_doctor_query {
+	const char *device; /* NULL: all cards */
+};
+
+extern const struct row wire_doctor_query_rows[];

@@ -56,6 +56,16 @@ def test_what_the_host_lives_on(d):
     assert device(d, RADEON)["critical"] == []
 
 
+def test_the_doctor_asks_the_helper(d):
+    report = d.get("/api/doctor").json()
+    checks = {(c["subject"], c["id"]): c for c in report["checks"]}
+    assert checks[CONSOLE, "console"]["status"] == "warn"
+    assert checks[RADEON, "boot_framebuffer"]["evidence"] == "/proc/iomem"
+    d.host.event("process 900 Xorg fd=/dev/dri/card1")
+    assert d.wait_for(lambda: ["warn"] == [c["status"] for c in d.get(f"/api/doctor?device={RADEON}").json()["checks"]
+                                           if c["id"] == "holders"], 8)
+
+
 def test_uevents_of_the_kernel_are_followed(d):
     assert device(d, RADEON)["driver"] == "radeon"
     d.host.write(f"sys/bus/pci/devices/{RADEON}/driver_override", "vfio-pci")

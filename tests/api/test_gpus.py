@@ -31,6 +31,8 @@ def test_list_is_as_in_the_guide(shared):
     ("device-audio", f"/api/gpu/devices/{AUDIO}"),
     ("iommu-group", f"/api/gpu/devices/{GPU}/iommu-group"),
     ("iommu-status", "/api/gpu/iommu-status"),
+    ("doctor", "/api/doctor"),
+    ("doctor-device", f"/api/doctor?device={AUDIO}"),
     ("health", "/api/health"),
     ("version", "/api/version"),
     ("openapi", "/api/openapi.json"),
@@ -60,6 +62,12 @@ def test_what_is_no_card_is_404(shared, address, status, says):
         reply = shared.get(f"/api/gpu/devices/{address}{tail}")
         assert reply.status == status
         assert says in reply.json()["detail"]
+
+
+def test_the_doctor_knows_cards_alone(shared):
+    assert shared.get("/api/doctor?device=x").status == 422
+    assert shared.get(f"/api/doctor?device={PORT}").status == 404
+    assert shared.get("/api/doctor?card=1").json()["code"] == "unknown_field"
 
 
 def test_404_names_the_card(shared):
@@ -129,7 +137,7 @@ def test_other_addresses_take_no_query(shared):
 def test_etag_and_304(d):
     paths = ["/api/gpu/devices", f"/api/gpu/devices/{GPU}", f"/api/gpu/devices/{GPU}/iommu-group",
              "/api/gpu/iommu-status", "/api/health", "/api/version", "/api/openapi.json",
-             "/api/gpu/devices?vendor=10de"]
+             "/api/gpu/devices?vendor=10de", "/api/doctor"]
     for path in paths:
         first = d.get(path)
         tag = first.headers["ETag"]

@@ -50,6 +50,7 @@ def on_terminal(program, environment, words, columns, **env):
     ("show", ["gpu", "show", CARD]),
     ("group", ["gpu", "group", CARD]),
     ("iommu", ["gpu", "iommu"]),
+    ("doctor", ["doctor"]),
 ])
 @pytest.mark.parametrize("form", ["table", "json"])
 def test_the_desktop(horcrux, desktop, golden, name, words, form):
@@ -59,6 +60,23 @@ def test_the_desktop(horcrux, desktop, golden, name, words, form):
     if form == "json":
         text = json.dumps(json.loads(text), indent=1) + "\n"
     golden(f"desktop-{name}.{'json' if form == 'json' else 'txt'}", text)
+
+
+def test_the_doctor_of_one_card(horcrux, dirty):
+    run = horcrux("doctor", f"--device={CARD}", f"--host-root={dirty}", "-o", "json")
+    assert run.code == 1 and "checks failed" in run.err
+    report = json.loads(run.out)
+    assert report["verdict"] == "fail"
+    assert {check["subject"] for check in report["checks"]} == {"host", CARD}
+    failed = [check for check in report["checks"] if check["status"] == "fail"]
+    assert "group" in [check["id"] for check in failed] and all(check["fix"] for check in failed)
+    run = horcrux("doctor", f"--device={CARD}", f"--host-root={dirty}")
+    assert run.code == 1 and run.out.endswith("It cannot be given to a VM as things stand.\n")
+    assert "  FAILED   " in run.out and "\n           fix: " in run.out
+    run = horcrux("doctor", "--device=0000:00:00.0", f"--host-root={dirty}")
+    assert run.code == 1 and "no function of a graphics card" in run.err
+    run = horcrux("doctor", "--device=1:0", f"--host-root={dirty}")
+    assert run.code == 2 and "PCI address" in run.err
 
 
 def test_a_dirty_group_says_what_blocks(horcrux, dirty, golden):

@@ -12,6 +12,7 @@
 	{                                                                                          \
 		return -1;                                                                         \
 	}
+NOT_RUN(cmd_doctor)
 NOT_RUN(cmd_gpu_bind)
 NOT_RUN(cmd_gpu_group)
 NOT_RUN(cmd_gpu_iommu)
