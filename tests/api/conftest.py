@@ -13,6 +13,10 @@ import plaintree  # noqa: E402
 os.environ.setdefault("HORCRUX_FAKEHOST", os.path.join(under_test.BUILD, "fakehost"))
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "plain: says something only of a build without sanitizers")
+
+
 @pytest.fixture
 def tree(tmp_path):
     """The guide's host as a plain tree."""

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starting and stopping: what the daemon refuses to start with, and how quickly it ends."""
 import os
+import pathlib
 import pwd
+import re
 import signal
 import socket
 import subprocess
@@ -165,24 +167,40 @@ def test_two_in_one_state_directory(tmp_path, tree):
         assert d.get("/api/version", unix=True).status == 200     # it did not take the socket away
 
 
-def test_memory(tmp_path, tree):
-    """Idle: at most 8 MiB private and 32 MiB resident (a sanitizer's shadow is not counted: there
-    the numbers say nothing)."""
+def settled(daemon):
+    """Nobody has looked at a card for so long that nothing is read for anybody any more."""
+    with open(f"/proc/{daemon.process.pid}/maps", encoding="utf-8") as f:
+        assert not re.search("libasan|libtsan", f.read()), "a sanitizer's own memory and threads say nothing"
+    time.sleep(36)
+
+
+def switches(pid):
+    """How often each thread went to sleep, so far."""
+    found = {}
+    for status in pathlib.Path(f"/proc/{pid}/task").glob("*/status"):
+        rows = dict(line.split(":\t") for line in status.read_text("utf-8").splitlines() if ":\t" in line)
+        found[f"{rows['Name']} {status.parent.name}"] = int(rows["voluntary_ctxt_switches"])
+    return found
+
+
+@pytest.mark.plain
+def test_idle_is_small_and_asleep(tmp_path, tree):
+    """At most 8 MiB private and 32 MiB resident; nothing wakes but the timer of the inventory, which is due
+    once in these ten seconds at most."""
     with Daemon(tmp_path, tree.root) as d:
-        with open(f"/proc/{d.process.pid}/maps", encoding="utf-8") as f:
-            maps = f.read()
-        if "libasan" in maps or "libtsan" in maps:
-            pytest.skip("built with a sanitizer")
         for _ in range(50):
             d.get("/api/gpu/devices")
-        time.sleep(1)
+        settled(d)
+        before = switches(d.process.pid)
+        time.sleep(10)
+        after = switches(d.process.pid)
+        woken = {name: n - before.get(name, 0) for name, n in after.items() if n != before.get(name)}
+        assert sum(woken.values()) <= 5, woken
         with open(f"/proc/{d.process.pid}/smaps_rollup", encoding="utf-8") as f:
             rows = dict(line.split(":") for line in f.read().splitlines()[1:])
         kib = {k: int(v.split()[0]) for k, v in rows.items()}
         assert kib["Private_Dirty"] + kib["Private_Clean"] <= 8 * 1024, kib
         assert kib["Rss"] <= 32 * 1024, kib
-
-
 
 
 ACTIVATE = """

@@ -7,6 +7,10 @@ pytest.register_assert_rewrite("fakehost", "machine")
 from fakehost import Daemon  # noqa: E402
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "plain: says something only of a build without sanitizers")
+
+
 def pytest_runtest_setup():
     Daemon.ended.clear()
 
