@@ -22,6 +22,8 @@ struct api {
 	bool (*look)(void);
 	/* pending_resume(ticket) once it is fresh, or soon if it cannot be had. */
 	void (*refresh)(uint64_t ticket);
+	/* pending_resume(ticket) once the parts that can be asked how they are were, or soon. */
+	void (*check)(uint64_t ticket);
 };
 
 extern const struct route api_routes[];

@@ -4,18 +4,23 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/id.h"
+#include "daemon/facts.h"
 #include "gpu/record.h"
 
-enum { STACK_BYTES = 256 * 1024, STOP_MS = 1000, RETRY_MS = 5000 };
+enum { STACK_BYTES = 256 * 1024, STOP_MS = 1000, RETRY_MS = 5000, CHECKED_MS = 1000, TICKETS = 256 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t wake = PTHREAD_COND_INITIALIZER, read_over = PTHREAD_COND_INITIALIZER;
 static uint64_t wanted, begun, done; /* readings */
 static struct book *newest;
 static bool poked, stopping;
+static bool ails; /* the store; until a check says otherwise */
+static uint64_t tickets[TICKETS], checked_at; /* those that wait for a check; the last one */
+static size_t n_tickets;
 
 static pthread_t reader;
 static struct store *records_store;
@@ -118,33 +123,60 @@ static void publish(struct book *book)
 	tell_news();
 }
 
-/* Until poked, or, when the last reading failed, for a while. */
-static bool wait_for_work(bool again)
+enum work { READ, CHECK, STOP };
+
+/* Until poked, or, when the last reading failed or the store ails, for a while. */
+static enum work wait_for_work(bool again)
 {
 	struct timespec until;
+	enum work work;
 	int r = 0;
-	bool go_on;
 
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += RETRY_MS / 1000;
 	pthread_mutex_lock(&lock);
-	while (!poked && !stopping && !r)
-		r = again ? pthread_cond_timedwait(&wake, &lock, &until)
-			  : pthread_cond_wait(&wake, &lock);
-	poked = false;
-	begun = wanted;
-	go_on = !stopping;
+	while (!poked && !stopping && !n_tickets && !r)
+		r = again || ails ? pthread_cond_timedwait(&wake, &lock, &until)
+				  : pthread_cond_wait(&wake, &lock);
+	work = stopping ? STOP : poked || again ? READ : CHECK;
+	if (work == READ) {
+		poked = false;
+		begun = wanted;
+	}
 	pthread_mutex_unlock(&lock);
-	return go_on;
+	return work;
+}
+
+/* Whoever has waited for this goes on waiting for the helper's part. */
+static void check(void)
+{
+	uint64_t waiting[TICKETS];
+	bool well = store_check(records_store, NULL) >= 0;
+	size_t n;
+
+	pthread_mutex_lock(&lock);
+	ails = !well;
+	checked_at = time_monotonic_ms();
+	n = n_tickets;
+	memcpy(waiting, tickets, n * sizeof(waiting[0]));
+	n_tickets = 0;
+	pthread_mutex_unlock(&lock);
+	for (size_t i = 0; i < n; i++)
+		facts_refresh(waiting[i]);
 }
 
 static void *read_for_ever(void *unused)
 {
 	bool again = false;
+	enum work work;
 
 	(void)unused;
-	while (wait_for_work(again))
-		publish(read_book(&again));
+	while ((work = wait_for_work(again)) != STOP) {
+		if (work == READ)
+			publish(read_book(&again));
+		if (work == CHECK || again)
+			check();
+	}
 	return NULL;
 }
 
@@ -189,6 +221,29 @@ void book_poke(void)
 {
 	pthread_mutex_lock(&lock);
 	poked = true;
+	pthread_cond_signal(&wake);
+	pthread_mutex_unlock(&lock);
+}
+
+void book_check(uint64_t ticket)
+{
+	bool waits = false;
+
+	pthread_mutex_lock(&lock);
+	if (n_tickets < TICKETS && time_monotonic_ms() >= checked_at + CHECKED_MS) {
+		tickets[n_tickets++] = ticket;
+		waits = true;
+		pthread_cond_signal(&wake);
+	}
+	pthread_mutex_unlock(&lock);
+	if (!waits)
+		facts_refresh(ticket);
+}
+
+void book_ails(void)
+{
+	pthread_mutex_lock(&lock);
+	ails = true;
 	pthread_cond_signal(&wake);
 	pthread_mutex_unlock(&lock);
 }

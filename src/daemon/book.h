@@ -35,6 +35,14 @@ void book_poke(void);
 /* The same, and wait until it was looked, at most ms. For threads that may wait (tasks). */
 void book_refresh(unsigned ms);
 
+/*
+ * See how the store is (store_tell() hears it), then facts_refresh() of the ticket; looked at lately:
+ * that at once. Any thread; never blocks.
+ */
+void book_check(uint64_t ticket);
+/* See soon, and until it is well. Any thread; never blocks. */
+void book_ails(void);
+
 /* The newest, a reference of one's own; never NULL. Any thread. */
 struct book *book_acquire(void);
 void book_release(struct book *book);

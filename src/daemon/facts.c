@@ -36,6 +36,7 @@ static uint64_t tickets[TICKETS];
 static size_t n_tickets;
 static unsigned connections; /* how many there were: what was heard before the last is stale */
 static bool poked, stopping;
+static bool silent; /* what is newest is only that it does not answer */
 
 static pthread_t asker;
 static struct privd *helper;
@@ -219,6 +220,7 @@ static void *ask(void *unused)
 						   &facts->vfio_pci_evidence);
 		pthread_mutex_lock(&lock);
 		put_locked(facts);
+		silent = false;
 		if (connection != connections)
 			heard_at = 0;
 		pthread_mutex_unlock(&lock);
@@ -289,15 +291,27 @@ bool facts_look(void)
 	return fresh;
 }
 
-void facts_refresh(uint64_t ticket)
+bool facts_silent(void)
 {
-	bool taken = false;
+	bool is;
 
 	pthread_mutex_lock(&lock);
-	if (n_tickets < TICKETS) {
+	is = silent;
+	pthread_mutex_unlock(&lock);
+	return is;
+}
+
+void facts_refresh(uint64_t ticket)
+{
+	bool taken = false, fresh;
+
+	pthread_mutex_lock(&lock);
+	fresh = heard_at && time_monotonic_ms() < heard_at + FRESH_MS;
+	if (!fresh && n_tickets < TICKETS) {
 		tickets[n_tickets++] = ticket;
 		taken = true;
 	}
+	poked = poked || !fresh;
 	pthread_cond_signal(&wake);
 	pthread_mutex_unlock(&lock);
 	if (taken)
@@ -342,6 +356,7 @@ bool facts_give_up(void)
 	stale = !heard_at || time_monotonic_ms() >= heard_at + STALE_MS;
 	if (stale) /* counts as heard: the next request is not to wait for the same again */
 		put_locked(facts_new("horcrux-privd does not answer in time"));
+	silent = silent || stale;
 	pthread_mutex_unlock(&lock);
 	return stale;
 }

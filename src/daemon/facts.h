@@ -36,7 +36,7 @@ bool facts_stop(void);
 
 /* Somebody looks. True: what is known is fresh. Any thread; never blocks. */
 bool facts_look(void);
-/* The request (pending.h) waits for fresh facts. Any thread; never blocks. */
+/* The request (pending.h) waits for fresh facts; no longer, where they are. Any thread; never blocks. */
 void facts_refresh(uint64_t ticket);
 /* Ask soon, whether somebody looks or not: something changed. A burst of these is one. Any thread. */
 void facts_poke(void);
@@ -56,5 +56,7 @@ bool facts_waiting(void);
  * and is to be published; false: it will do.
  */
 bool facts_give_up(void);
+/* Is the helper, though connected, silent since? */
+bool facts_silent(void);
 /* As parts of doctor_facts (borrowed from facts). */
 void facts_view(const struct facts *facts, struct doctor_facts *out);

@@ -56,27 +56,45 @@ static struct {
 	char api_socket[512], uevent_socket[512], run_dir[512], var_dir[512], pool_dir[512];
 } d = { .root.fd = -1, .state = -1 };
 
+/* ---- health ---- */
+
+static void tell_health_of_helper(void)
+{
+	static const char so[] = "nothing can be changed, and who holds a card is unknown; see "
+				 "`systemctl status horcrux-privd.service`";
+
+	if (!privd_connected(d.privd))
+		health_set(HEALTH_HELPER, PART_FAILED, "horcrux-privd cannot be reached: %s", so);
+	else if (facts_silent())
+		health_set(HEALTH_HELPER, PART_FAILED, "horcrux-privd does not answer: %s", so);
+	else
+		health_set(HEALTH_HELPER, PART_OK, NULL);
+}
+
+/* Any thread. */
+static void tell_health_of_store(const struct error *why)
+{
+	if (!why) {
+		health_set(HEALTH_STORE, PART_OK, NULL);
+		return;
+	}
+	health_set(HEALTH_STORE, PART_FAILED, "%s; %s", why->message, why->hint);
+	book_ails();
+}
+
 /* ---- events ---- */
 
 static int on_patience(sd_event_source *source, uint64_t usec, void *unused)
 {
 	(void)source, (void)usec, (void)unused;
-	if (facts_waiting() && facts_give_up())
+	if (facts_waiting() && facts_give_up()) {
 		keeper_publish(d.keeper);
+		tell_health_of_helper();
+	}
 	facts_published();
 	return 0;
 }
 
-static void tell_health_of_helper(void)
-{
-	if (privd_connected(d.privd))
-		health_set(HEALTH_HELPER, PART_OK, NULL);
-	else
-		health_set(
-			HEALTH_HELPER, PART_FAILED,
-			"horcrux-privd cannot be reached: nothing can be changed, and who holds a "
-			"card is unknown");
-}
 
 /* News are new facts, or somebody who has begun to wait for some. */
 static void take_news(void)
@@ -148,6 +166,12 @@ static void on_connected(void *unused)
 	facts_connected();
 	inbox_look_again();
 	lives_poke();
+}
+
+static void on_lost(void *unused)
+{
+	(void)unused;
+	inbox_news();
 }
 
 static void on_late(void *unused, const struct privd_reply *reply)
@@ -255,7 +279,9 @@ static void name_node(void)
 
 static int start_looking(struct error *err)
 {
-	static const struct privd_events events = { .connected = on_connected, .late = on_late };
+	static const struct privd_events events = { .late = on_late,
+						     .connected = on_connected,
+						     .lost = on_lost };
 	struct keeper_options o = {
 		.root = &d.root,
 		.filter.n_extra = d.config.n_extra_classes,
@@ -327,8 +353,11 @@ static int start_acting(struct error *err)
 		.changed = task_changed,
 	};
 
+	health_set(HEALTH_STORE, PART_STARTING, NULL);
+	store_tell(tell_health_of_store);
 	if (acting_start(d.event, &o, &d.acting, err) < 0)
 		return -1;
+	tell_health_of_store(NULL); /* it was opened */
 	d.api.engine = acting_engine(d.acting);
 	if (book_start(acting_store(d.acting), d.node, vm_assignments, inbox_news, err) < 0)
 		return -1;
@@ -381,6 +410,7 @@ static int start_serving(struct error *err)
 	d.api.scan = inbox_scan;
 	d.api.look = facts_look;
 	d.api.refresh = facts_refresh;
+	d.api.check = book_check;
 	if (strcmp(d.config.listen, "none")) {
 		o.tcp_fd = server_listen_tcp(d.config.listen, err);
 		if (o.tcp_fd < 0)

@@ -67,6 +67,12 @@ static void sort_functions(struct inventory *inv)
 		      by_address);
 }
 
+static int cannot_list(int r, struct error *err)
+{
+	error_errno(err, ERROR_SYSTEM, -r, "the PCI bus cannot be listed");
+	return error_hint(err, "see that /sys is mounted, and what the system's log says of it");
+}
+
 /* Reads every function that the bus lists. One that goes away meanwhile is left out. */
 static int read_all(struct build *b, struct error *err)
 {
@@ -79,7 +85,7 @@ static int read_all(struct build *b, struct error *err)
 	r = fdpath_list(b->reader.root->fd, "sys/bus/pci/devices", b->inv->arena, &names);
 	b->other_reads++;
 	if (r < 0)
-		return error_errno(err, ERROR_SYSTEM, -r, "the PCI bus cannot be listed");
+		return cannot_list(r, err);
 	for (LIST_EACH(const char *, name, &names)) {
 		struct function *f = NULL;
 
@@ -216,7 +222,7 @@ struct inventory *inventory_build(const struct host_root *root, const struct cla
 
 	r = pci_reader_init(&b.reader, root);
 	if (r < 0) {
-		error_errno(err, ERROR_SYSTEM, -r, "the PCI bus cannot be listed");
+		cannot_list(r, err);
 		return NULL;
 	}
 	if (b.old)

@@ -209,6 +209,10 @@ static void *reader(void *context)
 		close(fd);
 		p->fd = -1;
 		lose_all(p);
+		lock_give(&lock);
+		if (p->events.lost)
+			p->events.lost(p->events.data);
+		lock_take(&lock);
 	}
 	lose_all(p);
 	lock_give(&lock);

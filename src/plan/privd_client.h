@@ -34,6 +34,8 @@ struct privd_events {
 	void (*late)(void *data, const struct privd_reply *reply);
 	/* There is a connection, the first or one after it was lost. */
 	void (*connected)(void *data);
+	/* It was lost; there is none now. */
+	void (*lost)(void *data);
 };
 
 /*

@@ -11,11 +11,13 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "base/id.h"
 
 enum {
 	APPLICATION_ID = 0x48585354,	/* "HXST": a file that is somebody else's is seen */
+	ROOM_BYTES = 1 << 20,		/* less than that free is as good as full */
 	BUSY_MS = 100,			/* SQLite's own waiting, between two tries of ours */
 };
 
@@ -51,14 +53,15 @@ static const char *hint_for(int code)
 	}
 }
 
-static int failed(struct sqlite_db *db, int code, const char *what, struct error *err)
+/* Where it lies is for the log of a start (sqlite_db_open), not for who asks over the network. */
+static int failed(int code, const char *what, struct error *err)
 {
 	bool damaged = (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB;
 
 	if (damaged)
-		error_set(err, ERROR_STORE, "the store %s is damaged, or no store", db->path);
+		error_set(err, ERROR_STORE, "the store is damaged, or no store");
 	else
-		error_set(err, ERROR_STORE, "the store %s cannot be %s: %s", db->path, what,
+		error_set(err, ERROR_STORE, "the store cannot be %s: %s", what,
 			  sqlite3_errstr(code));
 	return error_hint(err, "%s", hint_for(code));
 }
@@ -155,14 +158,14 @@ static int check_file(struct sqlite_db *db, struct error *err)
 	if (r == SQLITE_OK)
 		r = sqlite3_step(statement);
 	if (r != SQLITE_ROW)
-		return failed(db, r, "read", err);
+		return failed(r, "read", err);
 	word = (const char *)sqlite3_column_text(statement, 0);
-	return word && !strcmp(word, "ok") ? 0 : failed(db, SQLITE_CORRUPT, "read", err);
+	return word && !strcmp(word, "ok") ? 0 : failed(SQLITE_CORRUPT, "read", err);
 }
 
-static int not_ours(struct sqlite_db *db, struct error *err)
+static int not_ours(struct error *err)
 {
-	error_set(err, ERROR_STORE, "%s is another program's database", db->path);
+	error_set(err, ERROR_STORE, "it is another program's database");
 	return error_hint(err, "name another file, or move it away");
 }
 
@@ -178,15 +181,14 @@ static int check_owner(struct sqlite_db *db, int64_t *version, struct error *err
 	if (r == SQLITE_OK)
 		r = number(db, &tables, "SELECT count(*) FROM sqlite_schema", NULL);
 	if (r != SQLITE_OK)
-		return failed(db, r, "read", err);
+		return failed(r, "read", err);
 	if (owner != APPLICATION_ID && (owner || tables))
-		return not_ours(db, err);
+		return not_ours(err);
 	if (*version <= (int64_t)ARRAY_SIZE(migrations))
 		return 0;
 	error_set(err, ERROR_STORE,
-		  "the store %s was written by a newer Horcrux (version %lld, this one "
-		  "knows %zu)",
-		  db->path, (long long)*version, ARRAY_SIZE(migrations));
+		  "it was written by a newer Horcrux (version %lld, this one knows %zu)",
+		  (long long)*version, ARRAY_SIZE(migrations));
 	return error_hint(err, "install that version again; this one does not touch the file");
 }
 
@@ -223,7 +225,7 @@ static int set_up(struct sqlite_db *db, struct error *err)
 		r = run(db, "PRAGMA synchronous = FULL", "");
 	for (size_t to = (size_t)version + 1; r == SQLITE_OK && to <= ARRAY_SIZE(migrations); to++)
 		r = migrate_once(db, to);
-	return r == SQLITE_OK ? 0 : failed(db, r, "set up", err);
+	return r == SQLITE_OK ? 0 : failed(r, "set up", err);
 }
 
 /* SQLite would make it readable to all. Its own files beside it take the mode from it. */
@@ -233,30 +235,37 @@ static int make_file(struct sqlite_db *db, struct error *err)
 
 	if (fd >= 0)
 		return 0;
-	error_errno(err, ERROR_STORE, errno, "the store %s cannot be opened", db->path);
+	error_errno(err, ERROR_STORE, errno, "the store cannot be opened");
 	return error_hint(err, "%s",
 			  errno == ENOSPC ? hint_for(SQLITE_FULL) : hint_for(SQLITE_PERM));
 }
 
-int sqlite_db_open(struct sqlite_db *db, const char *path, struct error *err)
+static int open_file(struct sqlite_db *db, const char *path, struct error *err)
 {
 	int r;
 
-	*db = (struct sqlite_db){ 0 };
-	snprintf(db->path, sizeof(db->path), "%s", path);
-	if (strlen(path) >= sizeof(db->path))
-		return error_set(err, ERROR_STORE, "the path of the store is too long");
 	if (make_file(db, err) < 0)
 		return -1;
 	r = sqlite3_open_v2(path, &db->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
 	if (r == SQLITE_OK && !set_up(db, err))
 		return 0;
 	if (r != SQLITE_OK)
-		failed(db, r, "opened", err);
+		failed(r, "opened", err);
 	/* What may be damaged is not written to, not even from its own log. */
 	sqlite3_db_config(db->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	sqlite_db_close(db);
 	return -1;
+}
+
+int sqlite_db_open(struct sqlite_db *db, const char *path, struct error *err)
+{
+	*db = (struct sqlite_db){ 0 };
+	snprintf(db->path, sizeof(db->path), "%s", path);
+	if (strlen(path) >= sizeof(db->path))
+		return error_set(err, ERROR_STORE, "the path of the store is too long");
+	if (!open_file(db, path, err))
+		return 0;
+	return error_wrap(err, "%s", path);
 }
 
 void sqlite_db_close(struct sqlite_db *db)
@@ -321,7 +330,7 @@ int sqlite_db_get(struct sqlite_db *db, const char *key, struct arena *arena, st
 
 	RETRY(db, r, get_once(db, key, arena, &row, &found));
 	if (r != SQLITE_OK)
-		return failed(db, r, "read", err);
+		return failed(r, "read", err);
 	if (found)
 		*ret = row;
 	return found;
@@ -365,7 +374,7 @@ int sqlite_db_list(struct sqlite_db *db, const char *prefix, struct arena *arena
 	int r;
 
 	RETRY(db, r, list_once(db, prefix, arena, rows, revision));
-	return r == SQLITE_OK ? 0 : failed(db, r, "read", err);
+	return r == SQLITE_OK ? 0 : failed(r, "read", err);
 }
 
 static int history_once(struct sqlite_db *db, const char *prefix, int64_t from, struct arena *arena,
@@ -399,7 +408,7 @@ int sqlite_db_history(struct sqlite_db *db, const char *prefix, int64_t from, st
 
 	RETRY(db, r, history_once(db, prefix, from, arena, rows, revision, &forgotten));
 	if (r != SQLITE_OK)
-		return failed(db, r, "read", err);
+		return failed(r, "read", err);
 	return from < forgotten || from > *revision;
 }
 
@@ -493,7 +502,22 @@ int sqlite_db_txn(struct sqlite_db *db, const struct store_txn *txn, struct aren
 
 	RETRY(db, r, txn_once(db, txn, &w, &made));
 	if (r != SQLITE_OK)
-		return failed(db, r, "written", err);
+		return failed(r, "written", err);
 	*revision = w.revision;
 	return made;
+}
+
+/* The lock that a write needs, taken and given back; and room for one. */
+int sqlite_db_check(struct sqlite_db *db, struct arena *arena, struct error *err)
+{
+	const struct store_txn nothing = { 0 };
+	struct list changes = { 0 };
+	struct statvfs room;
+	int64_t revision;
+
+	if (sqlite_db_txn(db, &nothing, arena, &changes, &revision, err) < 0)
+		return -1;
+	if (!statvfs(db->path, &room) && room.f_bavail * room.f_frsize < ROOM_BYTES)
+		return failed(SQLITE_FULL, "written", err);
+	return 0;
 }

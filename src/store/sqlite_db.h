@@ -28,6 +28,8 @@ int sqlite_db_list(struct sqlite_db *db, const char *prefix, struct arena *arena
 int sqlite_db_txn(struct sqlite_db *db, const struct store_txn *txn, struct arena *arena,
 		  struct list *changes, int64_t *revision, struct error *err);
 
+int sqlite_db_check(struct sqlite_db *db, struct arena *arena, struct error *err);
+
 /*
  * What was changed under prefix in revisions after `from`: struct store_row with mod
  * the revision, value NULL where it was deleted. 0; 1 when not all of it is known any more (or

@@ -4,6 +4,25 @@
 
 #include <string.h>
 
+static void (*tell)(const struct error *why);	/* set before there are threads */
+
+void store_tell(void (*told)(const struct error *why))
+{
+	tell = told;
+}
+
+/* The result of a call, on its way to the caller. What can be read may yet be locked for writing. */
+static int noted(int r, bool wrote, const struct error *why, struct error *err)
+{
+	if (tell && r < 0 && why->code == ERROR_STORE)
+		tell(why);
+	else if (tell && r >= 0 && wrote)
+		tell(NULL);
+	if (r < 0 && err)
+		*err = *why;
+	return r;
+}
+
 static int check_key(const char *key, bool prefix, struct error *err)
 {
 	size_t n = strlen(key);
@@ -51,22 +70,33 @@ void store_close(struct store *store)
 int store_get(struct store *store, const char *key, struct arena *arena, struct store_row *ret,
 	      struct error *err)
 {
+	struct error why = { 0 };
+	int r;
+
 	if (check_key(key, false, err) < 0)
 		return -1;
-	return store->engine->get(store, key, arena, ret, err);
+	r = store->engine->get(store, key, arena, ret, &why);
+	return noted(r, false, &why, err);
 }
 
 int store_list(struct store *store, const char *prefix, struct arena *arena, struct list *rows,
 	       int64_t *revision, struct error *err)
 {
+	struct error why = { 0 };
+	int r;
+
 	if (check_key(prefix, true, err) < 0)
 		return -1;
-	return store->engine->list(store, prefix, arena, rows, revision, err);
+	r = store->engine->list(store, prefix, arena, rows, revision, &why);
+	return noted(r, false, &why, err);
 }
 
 int store_txn(struct store *store, const struct store_txn *txn, int64_t *revision,
 	      struct error *err)
 {
+	struct error why = { 0 };
+	int r;
+
 	if (txn->n_compares > STORE_TXN_MAX || txn->n_changes > STORE_TXN_MAX)
 		return error_set(err, ERROR_TOO_MANY,
 				 "a transaction has at most %d compares and changes",
@@ -76,7 +106,15 @@ int store_txn(struct store *store, const struct store_txn *txn, int64_t *revisio
 			return -1;
 	if (check_changes(txn, err) < 0)
 		return -1;
-	return store->engine->txn(store, txn, revision, err);
+	r = store->engine->txn(store, txn, revision, &why);
+	return noted(r, true, &why, err);
+}
+
+int store_check(struct store *store, struct error *err)
+{
+	struct error why = { 0 };
+
+	return noted(store->engine->check(store, &why), true, &why, err);
 }
 
 int store_watch(struct store *store, const char *prefix, int64_t from, store_watcher *watcher,

@@ -91,6 +91,8 @@ struct store_engine {
 		     void *data, struct error *err);
 	/* When it returns, the watcher is not called any more. Not from a watcher. */
 	void (*unwatch)(struct store *store, int id);
+	/* Could it be written now, and is there room? 0; or -1, without waiting for who has it locked. */
+	int (*check)(struct store *store, struct error *err);
 };
 
 extern const struct store_engine store_sqlite;
@@ -99,6 +101,13 @@ extern const struct store_engine store_sqlite;
 struct store {
 	const struct store_engine *engine;
 };
+
+/*
+ * Have `told` called after whatever says how the store is: NULL when something was written (or checked),
+ * else the ERROR_STORE that a call of any kind failed with. Any thread; must not call the store and not
+ * block. Once, before there are threads.
+ */
+void store_tell(void (*told)(const struct error *why));
 
 struct store *store_open(const struct store_engine *engine, const char *where, unsigned deadline_ms,
 			 struct error *err);
@@ -113,6 +122,7 @@ int store_txn(struct store *store, const struct store_txn *txn, int64_t *revisio
 int store_watch(struct store *store, const char *prefix, int64_t from, store_watcher *watcher,
 		void *data, struct error *err);
 void store_unwatch(struct store *store, int id);
+int store_check(struct store *store, struct error *err);
 
 /* One row, if it is still as it was read (mod 0: if there is none). Results as store_txn. */
 int store_put_if(struct store *store, const char *key, int64_t mod, const char *value,

@@ -483,6 +483,7 @@ class Daemon:
         return 0
 
     def kill_helper(self):
+        assert self.host.wait_for(self.helper, 20), "there is no helper"    # pid 0 would be ourselves
         os.kill(self.helper(), signal.SIGKILL)
 
     def log(self):
