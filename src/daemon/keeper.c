@@ -8,6 +8,7 @@
 
 #include <malloc.h>
 #include <sys/epoll.h>
+#include <time.h>
 
 #include "api/cards.h"
 #include "api/health.h"
@@ -27,6 +28,7 @@ struct keeper {
 	int uevents;
 	sd_event_source *on_uevent, *debounce, *minute;
 	bool armed; /* debounce is */
+	uint64_t heard_at; /* what armed it; monotonic microseconds */
 };
 
 static void changes_clear(struct inventory_changes *changes)
@@ -124,14 +126,37 @@ int keeper_scan(struct keeper *k, struct error *err)
 	return 0;
 }
 
+static uint64_t clock_usec(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/*
+ * How fresh the list is, in what no other work on the machine changes: when it was to be read, and the
+ * processor's time until it was served.
+ */
+static void rebuild_and_tell(struct keeper *k, uint64_t due)
+{
+	uint64_t began = clock_usec(CLOCK_THREAD_CPUTIME_ID);
+	size_t n = k->changes.addresses.n;
+
+	rebuild_or_log(k);
+	log_debug("inventory: %zu uevents, due %llu us after the first, served after %llu us of processor",
+		  n, (unsigned long long)(due - k->heard_at),
+		  (unsigned long long)(clock_usec(CLOCK_THREAD_CPUTIME_ID) - began));
+}
+
 static int on_debounced(sd_event_source *source, uint64_t usec, void *keeper)
 {
 	struct keeper *k = keeper;
 
-	(void)source, (void)usec;
+	(void)source;
 	k->armed = false;
 	if (k->changes.all || k->changes.addresses.n) {
-		rebuild_or_log(k);
+		rebuild_and_tell(k, usec);
 		facts_poke();
 	} else {
 		keeper_publish(k);
@@ -144,6 +169,7 @@ static void arm(struct keeper *k)
 	if (k->armed)
 		return;
 	k->armed = true;
+	k->heard_at = clock_usec(CLOCK_MONOTONIC);
 	sd_event_source_set_time_relative(k->debounce, DEBOUNCE_USEC);
 	sd_event_source_set_enabled(k->debounce, SD_EVENT_ONESHOT);
 }

@@ -70,11 +70,9 @@ def test_uevents_of_the_kernel_are_followed(d):
     assert device(d, RADEON)["driver"] == "radeon"
     d.host.write(f"sys/bus/pci/devices/{RADEON}/driver_override", "vfio-pci")
     d.host.write("sys/bus/pci/drivers/radeon/unbind", RADEON)
-    began = time.monotonic()
-    assert d.wait_for(lambda: device(d, RADEON)["driver"] is None, 3)
-    assert time.monotonic() - began < 0.5
+    assert d.wait_for(lambda: device(d, RADEON)["driver"] is None, 30)
     d.host.write("sys/bus/pci/drivers_probe", RADEON)
-    assert d.wait_for(lambda: device(d, RADEON)["driver"] == "vfio-pci", 3)
+    assert d.wait_for(lambda: device(d, RADEON)["driver"] == "vfio-pci", 30)
 
 
 def test_looking_changes_and_wakes_nothing(d):

@@ -2,7 +2,7 @@
 """GETs of cards, groups and the IOMMU; filters, ETags, the scan; every shape byte for byte."""
 import json
 import os
-import time
+import re
 
 import golden
 import pytest
@@ -179,16 +179,15 @@ def send_uevent(d, action, path):
         s.sendto(text.encode(), os.path.join(d.state, "uevent.sock"))
 
 
-def test_new_list_within_100_ms_of_a_uevent(d):
-    took = []
-    for i in range(5):
-        driver = "vfio-pci" if i % 2 == 0 else "nouveau"
-        d.tree.bind(GPU_PATH, driver)
-        began = time.monotonic()
-        send_uevent(d, "bind", GPU_PATH)
-        assert d.wait_for(lambda: d.get("/api/gpu/devices", check=False).json()[0]["driver"] == driver, 5)
-        took.append(time.monotonic() - began)
-    assert sorted(took)[2] < 0.1, took
+def test_a_uevent_brings_a_new_list(tmp_path, tree):
+    """One reading, due within 100 ms (tests/bench/bench_fresh measures), for one uevent."""
+    with Daemon(tmp_path, tree.root, "--log-level=debug", helper=False) as d:
+        for driver in ("vfio-pci", "nouveau", "vfio-pci"):
+            tree.bind(GPU_PATH, driver)
+            send_uevent(d, "bind", GPU_PATH)
+            assert d.wait_for(lambda: d.get("/api/gpu/devices", check=False).json()[0]["driver"] == driver, 30)
+        told = re.findall(r"inventory: 1 uevents, due (\d+) us after the first, served after (\d+) us", d.log())
+        assert len(told) == 3 and all(int(due) + int(work) <= 100_000 for due, work in told), told
 
 
 def test_a_card_that_goes_and_comes(d):

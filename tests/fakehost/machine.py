@@ -33,16 +33,16 @@ GIVE = [
 class Machine:
     """A fake kernel, the daemons on it, and how the world was before."""
 
-    def __init__(self, name, *knobs, start=True, **options):
+    def __init__(self, name, *knobs, start=True, flags=(), **options):
         self.host = FakeHost(name, knobs, uevents=False)
-        self.options = options
+        self.flags, self.options = flags, options
         self.start = start
 
     def __enter__(self):
         self.host.__enter__()
         try:
             self.before = self.host.world()
-            self.daemon = Daemon(self.host, **self.options)
+            self.daemon = Daemon(self.host, *self.flags, **self.options)
             if self.start:
                 self.daemon.__enter__()    # leaves nothing behind when it fails
         except BaseException:
