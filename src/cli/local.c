@@ -79,7 +79,7 @@ struct local *local_new(const char *directory, struct error *err)
 	local->arena = arena_new();
 	if (host_root_open(&local->root, directory, err) < 0)
 		goto failed;
-	local->names = names_open();
+	local->names = names_open(&local->root);
 	local->inventory = inventory_build(&local->root, &filter, local->names, NULL, &changes,
 					   err);
 	if (!local->inventory)

@@ -234,7 +234,7 @@ int keeper_start(sd_event *event, const struct keeper_options *options, struct k
 
 	if (!k)
 		return error_set(err, ERROR_SYSTEM, "no memory");
-	*k = (struct keeper){ .options = *options, .names = names_open(), .uevents = -1 };
+	*k = (struct keeper){ .options = *options, .names = names_open(options->root), .uevents = -1 };
 	changes_clear(&k->changes);
 	/* First watch, then read: what changes in between is then read twice, not missed. */
 	if (watch(k, event, err) < 0 || keeper_scan(k, err) < 0) {

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "base/arena.h"
+#include "base/fdpath.h"
 #include "base/lock.h"
 #include "host/names_supplement.h"
 
@@ -42,7 +43,8 @@ struct vendor_place {
 
 struct names {
 	int refs;	  /* atomic */
-	const char *text; /* mapped; NULL: no file */
+	const char *text; /* NULL: no file */
+	bool mapped;	  /* else in the arena */
 	size_t size;
 	struct arena *arena;
 	struct list vendors;	   /* struct vendor_place, in the order of the file */
@@ -112,6 +114,7 @@ static bool map_file(struct names *names, const char *path)
 	if (text == MAP_FAILED)
 		return false;
 	names->text = text;
+	names->mapped = true;
 	names->size = (size_t)st.st_size;
 	index_file(names);
 	return true;
@@ -129,10 +132,23 @@ struct names *names_open_file(const char *path)
 	return names;
 }
 
-struct names *names_open(void)
+/* Read, not mapped: a tree may go away under its user. */
+static void read_own(struct names *names, const struct host_root *root)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(places) && !names->text; i++)
+		fdpath_read_all(root->fd, places[i] + 1, FILE_MAX, names->arena, &names->text);
+	if (!names->text)
+		return;
+	names->size = strlen(names->text);
+	index_file(names);
+}
+
+struct names *names_open(const struct host_root *root)
 {
 	struct names *names = names_open_file(NULL);
 
+	if (!root->real)
+		read_own(names, root);
 	for (size_t i = 0; i < ARRAY_SIZE(places) && !names->text; i++)
 		map_file(names, places[i]);
 	return names;
@@ -149,7 +165,7 @@ void names_unref(struct names *names)
 {
 	if (!names || __atomic_sub_fetch(&names->refs, 1, __ATOMIC_ACQ_REL))
 		return;
-	if (names->text)
+	if (names->mapped)
 		munmap((void *)(uintptr_t)names->text, names->size);
 	arena_free(names->arena);
 }

@@ -8,12 +8,13 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "host/root.h"
 
 struct names;
 
-/* Maps the first pci.ids found (share/misc, hwdata) of this machine, not of the host root. Never
- * fails: without a file only the supplement knows names. */
-struct names *names_open(void);
+/* The first pci.ids found (share/misc, hwdata) under the host root, else of this machine. Never fails:
+ * without a file only the supplement knows names. */
+struct names *names_open(const struct host_root *root);
 /* The same with this file only; NULL: no file. */
 struct names *names_open_file(const char *path);
 struct names *names_ref(struct names *names);

@@ -92,7 +92,7 @@ enum privd_status op_read_critical(struct op *op)
 	struct error err = { 0 };
 
 	memcpy(filter.extra, op->request->classes, sizeof(filter.extra));
-	inventory = inventory_build(op->root, &filter, names_open(), NULL, &all, &err);
+	inventory = inventory_build(op->root, &filter, names_open(op->root), NULL, &all, &err);
 	if (!inventory || critical_find(op->root, inventory, arena, &critical, &err) < 0)
 		return unreadable(op, &err);
 	for (LIST_EACH(struct critical, c, &critical))

@@ -5,12 +5,17 @@ Nothing in it behaves; for a kernel that does, see tests/fakehost.
 """
 import os
 import pathlib
+import shutil
+
+PCI_IDS = pathlib.Path(__file__).resolve().parent.parent / "pci.ids"
 
 
 class PlainTree:
     def __init__(self, root):
         self.root = pathlib.Path(root)
         (self.root / "sys/bus/pci/devices").mkdir(parents=True, exist_ok=True)
+        (self.root / "usr/share/misc").mkdir(parents=True, exist_ok=True)
+        shutil.copy(PCI_IDS, self.root / "usr/share/misc")
 
     def file(self, path, text):
         at = self.root / path

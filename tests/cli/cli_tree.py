@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plain directories that stand for a host's /, as the kernel would show it: files and links only."""
 import os
+import shutil
 import struct
+
+PCI_IDS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "pci.ids")
 
 DMAR_INTERRUPTS = " 120:  7  IR-PCI-MSI 0000:01:00.0  0-edge  nvidia\n"
 
@@ -12,6 +15,8 @@ class Tree:
         self.write("proc/sys/kernel/hostname", "testhost\n")
         self.write("proc/cmdline", "BOOT_IMAGE=/vmlinuz root=/dev/sda1 ro\n")
         os.makedirs(self.path("sys/bus/pci/devices"), exist_ok=True)
+        os.makedirs(self.path("usr/share/misc"), exist_ok=True)
+        shutil.copy(PCI_IDS, self.path("usr/share/misc"))
 
     def path(self, name):
         return os.path.join(self.root, name)

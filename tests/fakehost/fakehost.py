@@ -143,7 +143,8 @@ class FakeHost:
         if self.wants_uevents:
             self.listen()
         machine = os.path.join(self.directory, "machine")
-        Path(machine).write_text(self.text)
+        names = (HERE.parent / "pci.ids").read_text().replace("\n", "\\n")
+        Path(machine).write_text(f'{self.text}\nfile /usr/share/misc/pci.ids "{names}"\n')
         argv = [binary(), "--watch-stdin", f"--uevents={self.uevent_path}"]
         argv += [f"--knob={k}" for k in self.knobs]
         if os.geteuid() == 0:

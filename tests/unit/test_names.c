@@ -2,7 +2,12 @@
 /* Names from a small pci.ids, from the supplement, and from none. */
 #include "unit.h"
 
+#include <fcntl.h>
 #include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "host/names.h"
@@ -159,16 +164,48 @@ static void is_safe_among_threads(void **state)
 	}
 }
 
-/* The distribution's own file, which the package depends on. */
+/* The distribution's own file, which the package depends on; where the host root has none. */
 static void reads_the_real_file(void **state UNUSED)
 {
-	struct names *n = names_open();
+	const struct host_root none = { .fd = -1 };
+	struct names *n = names_open(&none);
 
 	assert_string_equal(names_vendor(n, 0x8086), "Intel Corporation");
 	assert_string_equal(names_device(n, 0x10de, 0x1eb8), "TU104GL [Tesla T4]");
 	assert_string_equal(names_class(n, 0x060400), "PCI bridge");
 	assert_non_null(names_device(n, 0x10de, 0x2b85));
 	names_unref(n);
+}
+
+/* The host root's own goes before that of this machine. */
+static void reads_the_file_of_the_host_root(void **state UNUSED)
+{
+	char top[] = "/tmp/horcrux-names-XXXXXX", path[96];
+	struct host_root root = { .fd = -1 };
+	struct names *n;
+	int fd;
+
+	assert_non_null(mkdtemp(top));
+	for (const char *const *part = (const char *const[]){ "usr", "usr/share", "usr/share/misc", NULL };
+	     *part; part++) {
+		snprintf(path, sizeof(path), "%s/%s", top, *part);
+		assert_int_equal(mkdir(path, 0700), 0);
+	}
+	snprintf(path, sizeof(path), "%s/usr/share/misc/pci.ids", top);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0 && write(fd, "8086  Another Name\n", 19) == 19);
+	close(fd);
+	assert_int_equal(host_root_open(&root, top, NULL), 0);
+	n = names_open(&root);
+	assert_string_equal(names_vendor(n, 0x8086), "Another Name");
+	assert_null(names_vendor(n, 0x1002));
+	names_unref(n);
+	host_root_close(&root);
+	unlink(path);
+	for (char *slash; (slash = strrchr(path, '/')) && slash > path + strlen("/tmp");) {
+		*slash = '\0';
+		rmdir(path);
+	}
 }
 
 int main(void)
@@ -181,6 +218,7 @@ int main(void)
 		cmocka_unit_test(supplement_is_sorted),
 		cmocka_unit_test_setup_teardown(is_safe_among_threads, setup, teardown),
 		cmocka_unit_test(reads_the_real_file),
+		cmocka_unit_test(reads_the_file_of_the_host_root),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
