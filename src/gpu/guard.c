@@ -283,6 +283,16 @@ static void guard_health(const struct judged *j)
 /* The same slot may hold another card now, and the same card may sit in another slot. */
 static void guard_identity(const struct judged *j)
 {
+	const struct function *f = j->unit->functions[0];
+
+	if (j->facts->meant)
+		plan_refuse_unknown(j->plan, "identity", j->unit->slot,
+				    text(j, "it is another card than the one that VM %s was made with", j->vm),
+				    text(j, "%s is %04x:%04x %s now; meant is %s", j->unit->slot, f->vendor,
+					 f->device, gpu_device_name(inventory_of(j), f, j->plan->arena),
+					 j->facts->meant),
+				    "make the VM anew with the card's address as it is now; or accept "
+				    "unknown_identity to give it this card from now on");
 	if (j->facts->moved_from)
 		plan_refuse_unknown(j->plan, "identity", j->unit->slot,
 				    "a card of these ids was at another place before: it moved, or it is another one",

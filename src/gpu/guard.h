@@ -32,6 +32,8 @@ struct card_facts {
 	const char *claimed_by;			/* VM that has the card; NULL: none */
 	int was_bound;				/* … and it was on vfio before; -1 not told */
 	const char *card_id;			/* id of the card's record; NULL: none yet */
+	const char *meant;			/* the VM was made with another card: which, and where */
+						/* that is now; NULL: with this one, or not known */
 	const char *moved_from;			/* it sits elsewhere than was confirmed; NULL: as it was */
 	const char *stuck_why;			/* an earlier change has not come back; NULL: no */
 	const char *quarantined_why;		/* NULL: it is not */

@@ -179,7 +179,7 @@ static void read_assignments(struct gpu_services *services, struct card_look *lo
 }
 
 /* Records that cannot be read are an error: who has a card must not be passed over. */
-static int read_record(struct gpu_services *services, struct card_look *look, struct error *err)
+int card_look_record(struct gpu_services *services, struct card_look *look, struct error *err)
 {
 	struct list *records = arena_new_of(look->arena, struct list);
 	const struct card_record *r;
@@ -240,7 +240,7 @@ int card_look(struct gpu_services *services, const char *address, bool function_
 		return -1;
 	unit_of(&look, function_only);
 	look.facts.gpu.inventory = look.inventory;
-	if (read_record(services, &look, err) < 0)
+	if (card_look_record(services, &look, err) < 0)
 		return -1;
 	look.facts.modules = services->root->real;
 	look.facts.vfio_driver = fdpath_exists(services->root->fd, "sys/bus/pci/drivers/vfio-pci") == 1;

@@ -29,5 +29,7 @@ int card_look(struct gpu_services *services, const char *address, bool function_
 /* The same, of what the inventory knows alone: no records, nothing is asked. */
 int card_find(struct gpu_services *services, const char *address, bool function_only,
 	      struct card_look *ret, struct error *err);
+/* Adds its record, and those of all others, to what was found. 0, or -1 with store. */
+int card_look_record(struct gpu_services *services, struct card_look *look, struct error *err);
 void card_look_finish(struct card_look *look);
 #define CLEAN_LOOK CLEANUP(card_look_finish)

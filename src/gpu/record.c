@@ -178,6 +178,14 @@ const struct card_record *record_at(const struct list *records, const struct inv
 	return NULL;
 }
 
+const struct card_record *record_of(const struct list *records, const char *id)
+{
+	for (LIST_EACH(const struct card_record, r, records))
+		if (!strcmp(r->id, id))
+			return r;
+	return NULL;
+}
+
 /* ---- the store ---- */
 
 int record_save(struct store *store, const char *node, const struct card_record *record,

@@ -46,6 +46,9 @@ int record_save(struct store *store, const char *node, const struct card_record 
 const struct card_record *record_at(const struct list *records, const struct inventory *inv,
 				    struct pci_address address);
 
+/* The record of this id; NULL. */
+const struct card_record *record_of(const struct list *records, const char *id);
+
 /*
  * Claim a card for a VM, or drop its claim: read, compare, swap, a few times if others write meanwhile.
  * card_claim: error conflict when another VM has it (the message names it). Claiming what one has and

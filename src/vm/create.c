@@ -109,6 +109,8 @@ static int write_record(struct plan *plan, const struct vm_record *vm, const cha
 int vm_create_plan(struct plan *plan, const struct vm_facts *facts, bool start, bool sized,
 		   struct error *err)
 {
+	struct vm_facts noted = *facts;
+
 	plan_title(plan, start ? "make and start VM %s" : "make VM %s", facts->vm.spec.id);
 	plan_lock(plan, "vm:%s", facts->vm.spec.id);
 	if (facts->stored || facts->foreign)
@@ -117,9 +119,10 @@ int vm_create_plan(struct plan *plan, const struct vm_facts *facts, bool start, 
 	    check_sources(facts, sized, err) < 0)
 		return -1;
 	make_volumes(plan, facts, start);
-	if (write_record(plan, &facts->vm, NULL, err) < 0)
+	vm_note_cards(facts, plan->arena, &noted.vm);
+	if (write_record(plan, &noted.vm, NULL, err) < 0)
 		return -1;
-	return start ? vm_start_steps(plan, facts, err) : 0;
+	return start ? vm_start_steps(plan, &noted, err) : 0;
 }
 
 int vm_change_plan(struct plan *plan, const struct vm_facts *facts,

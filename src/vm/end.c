@@ -204,16 +204,21 @@ static void cards_then(struct plan *plan, const struct vm_facts *facts, struct v
 	then->host.memory_free_mib += (uint64_t)facts->vm.spec.memory;
 }
 
+static bool has_all(const struct vm_facts *facts)
+{
+	for (LIST_EACH(const struct vm_card, card, &facts->cards))
+		if (!card->claim)
+			return false;
+	return true;
+}
+
 /* Cards that do not change hands were judged when the VM got them; what was accepted then stands.
  */
-static void keep_accepted(struct plan *plan, const struct vm_facts *facts)
+static void keep_accepted(struct plan *plan)
 {
 	struct wire_refusal *all = plan->refusals.items;
 	size_t kept = 0;
 
-	for (LIST_EACH(const struct vm_card, card, &facts->cards))
-		if (!card->claim)
-			return;
 	for (size_t i = 0; i < plan->refusals.n; i++)
 		if (all[i].can_accept != 1)
 			all[kept++] = all[i];
@@ -233,9 +238,10 @@ int vm_restart_plan(struct plan *plan, const struct vm_facts *facts, int64_t tim
 				let_go(plan, facts, card);
 	}
 	cards_then(plan, facts, &then);
+	then.goes_on = facts->active && has_all(facts);
 	r = vm_start_steps(plan, &then, err);
-	if (facts->active)
-		keep_accepted(plan, facts);
+	if (then.goes_on)
+		keep_accepted(plan);
 	begin(plan, facts, facts->active ? "restart" : "start");
 	return r;
 }

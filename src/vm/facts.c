@@ -215,9 +215,15 @@ int vm_look_network(struct vm_services *services, struct vm_facts *facts, struct
 static int look_at(struct vm_services *services, const char *address, bool function_only,
 		   enum vm_look_depth depth, struct card_look *look, struct error *err)
 {
-	return depth == LOOK_FIND ? card_find(&services->gpu, address, function_only, look, err)
-				  : card_look(&services->gpu, address, function_only,
-					      depth == LOOK_FRESH, look, err);
+	if (depth > LOOK_KNOWN)
+		return card_look(&services->gpu, address, function_only, depth == LOOK_FRESH, look,
+				 err);
+	if (card_find(&services->gpu, address, function_only, look, err) < 0)
+		return -1;
+	if (depth == LOOK_FIND || !card_look_record(&services->gpu, look, err))
+		return 0;
+	card_look_finish(look);
+	return -1;
 }
 
 /* A card that has just come has its record a moment later. */
@@ -266,6 +272,43 @@ static int look_card(struct vm_services *services, struct vm_card *card, bool fu
 	return -1;
 }
 
+/* What the card is that is meant, and where it is now. */
+static const char *tell_card(const struct list *records, const char *id, struct arena *arena)
+{
+	const struct card_record *record = record_of(records, id);
+
+	if (!record)
+		return arena_printf(arena, "%s, which nothing is known of any more", id);
+	return record->present
+		       ? arena_printf(arena, "%s (%s), which is at %s now", id, record->ids,
+				      record->address)
+		       : arena_printf(arena, "%s (%s), which is not there now", id, record->ids);
+}
+
+/* Is it the card that the VM was made with? An address may become another card's. */
+static int look_meant(struct vm_services *services, struct vm_facts *facts, struct vm_card *card,
+		      struct error *err)
+{
+	CLEANUP(inventory_releasep) struct inventory *inv = NULL;
+	struct list records = { 0 };
+
+	if (!card->meant)
+		return 0;
+	if (!card->missing.code) {
+		if (card->look.facts.card_id && strcmp(card->look.facts.card_id, card->meant))
+			card->instead = card->look.facts.meant =
+				tell_card(card->look.facts.gpu.records, card->meant, facts->arena);
+		return 0;
+	}
+	inv = inventory_acquire();
+	if (records_load(services->gpu.store, services->gpu.node, facts->arena, &records, err) < 0)
+		return -1;
+	if (inv)
+		records_match(inv, facts->arena, &records);
+	card->instead = tell_card(&records, card->meant, facts->arena);
+	return 0;
+}
+
 int vm_look_cards(struct vm_services *services, struct vm_facts *facts, enum vm_look_depth depth,
 		  struct error *err)
 {
@@ -275,8 +318,10 @@ int vm_look_cards(struct vm_services *services, struct vm_facts *facts, enum vm_
 		card = list_add(facts->arena, &facts->cards, struct vm_card);
 		*card = (struct vm_card){ .asked = asked,
 					  .address = asked->pci_address,
+					  .meant = vm_card_meant(&facts->vm, facts->cards.n - 1),
 					  .was_bound = -1 };
-		if (look_card(services, card, asked->multifunction == 0, depth, err) < 0)
+		if (look_card(services, card, asked->multifunction == 0, depth, err) < 0 ||
+		    look_meant(services, facts, card, err) < 0)
 			return -1;
 		if (card->missing.code)
 			continue;

@@ -14,6 +14,8 @@ struct vm_card {
 	const char *address;		      /* as asked; of a claim: where it was last seen */
 	struct error missing;		      /* why it is not there; code ERROR_NONE: it is */
 	struct card_look look;		      /* while it is there */
+	const char *meant;   /* id of the record of the card that is meant; NULL: not known */
+	const char *instead; /* that is another: what it is, and where it is now; NULL: this one */
 	const char *rom_path;		      /* NULL: none asked for, or … */
 	struct error rom;		      /* … what is wrong with it */
 	const char *claim; /* id of the record that says it is this VM's; NULL: not its */
@@ -30,6 +32,7 @@ struct vm_facts {
 	struct arena *arena;
 	struct vm_record vm;
 	const char *stored; /* its record as it is stored; NULL: not stored */
+	bool goes_on;	    /* it has all its cards and keeps them: what was accepted stands */
 
 	bool active;
 	enum virt_state state;
@@ -71,6 +74,7 @@ int vm_look_network(struct vm_services *services, struct vm_facts *facts, struct
 
 enum vm_look_depth {
 	LOOK_FIND,   /* where they are, what they are: the inventory alone */
+	LOOK_KNOWN,  /* and their records */
 	LOOK_CACHED, /* all that guards go by; the inventory as it is */
 	LOOK_FRESH,  /* the inventory read anew too */
 };

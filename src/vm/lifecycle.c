@@ -132,7 +132,7 @@ static int plan_create(struct vm_request *request, struct vm_services *services,
 		if (!r)
 			r = look_for_start(services, &facts, locked, err);
 	} else {
-		r = vm_look_cards(services, &facts, LOOK_FIND, err);
+		r = vm_look_cards(services, &facts, LOOK_KNOWN, err);
 		if (!r && wants_storage(&facts.vm.spec))
 			r = vm_look_storage(services, &facts, err);
 	}

@@ -16,11 +16,14 @@ struct stored {
 	json_t *spec;
 	const char *uuid;
 	const char *created_at;
+	struct list cards, accepted;
 };
 
 static const struct row stored_rows[] = {
 	{ "uuid", ROW_STRING, ROW_REQUIRED, offsetof(struct stored, uuid), .min = 36, .max = 36 },
 	{ "created_at", ROW_STRING, 0, offsetof(struct stored, created_at) },
+	{ "cards", ROW_STRINGS, 0, offsetof(struct stored, cards), .max = VM_CARDS },
+	{ "accepted", ROW_STRINGS, 0, offsetof(struct stored, accepted), .max = VM_ACCEPTED },
 	{ "spec", ROW_JSON, ROW_REQUIRED, offsetof(struct stored, spec) },
 	ROW_END,
 };
@@ -276,10 +279,17 @@ const char *vm_nvram_volume(const struct vm_record *vm, struct arena *arena)
 	return arena_printf(arena, "%s.nvram", vm->spec.id);
 }
 
+const char *vm_card_meant(const struct vm_record *vm, size_t i)
+{
+	const char **ids = vm->cards.items;
+
+	return i < vm->cards.n && *ids[i] ? ids[i] : NULL;
+}
+
 char *vm_record_print(const struct vm_record *vm)
 {
 	struct stored stored = { rows_emit(wire_vm_spec_rows, &vm->spec), vm->uuid,
-				 vm->created_at };
+				 vm->created_at, vm->cards, vm->accepted };
 	json_t *json = rows_emit(stored_rows, &stored);
 	char *text = json_dumps(json, JSON_COMPACT);
 
@@ -318,6 +328,8 @@ int vm_record_parse(const char *text, int64_t mod, struct arena *arena, struct v
 		return damaged(err);
 	vm.uuid = stored.uuid;
 	vm.created_at = stored.created_at;
+	vm.cards = stored.cards;
+	vm.accepted = stored.accepted;
 	*ret = vm;
 	return 0;
 }

@@ -41,6 +41,10 @@ int vm_check_cards(const struct vm_facts *facts, enum error_code gone, struct er
 			error_set(err, gone, "VM %s is to have %s: %s", facts->vm.spec.id,
 				  cards[i].address, cards[i].missing.message);
 			error_hint(err, "horcrux gpu list shows the cards that are there");
+			if (cards[i].instead)
+				error_hint(err, "it was made with card %s; make the VM anew with its "
+						"address as it is now",
+					   cards[i].instead);
 			return error_pointer(err, "/gpu_passthrough/%zu/pci_address", i);
 		}
 		if (check_once(cards, i, err) < 0 || check_rom(&cards[i], i, err) < 0)
@@ -272,6 +276,74 @@ static int take_cards(struct plan *plan, const struct vm_facts *facts, struct er
 	return bind_start_plan(plan, cards, n, facts->vm.spec.id, err);
 }
 
+/* ---- what is kept of a start ---- */
+
+void vm_note_cards(const struct vm_facts *facts, struct arena *arena, struct vm_record *vm)
+{
+	const struct vm_card *cards = facts->cards.items;
+
+	if (facts->cards.n)
+		vm->cards = (struct list){ 0 };
+	for (size_t i = 0; i < facts->cards.n; i++)
+		list_add_string(arena, &vm->cards,
+				cards[i].look.facts.card_id ?: cards[i].meant ?: "");
+}
+
+static bool has(const struct list *strings, const char *text)
+{
+	for (LIST_EACH(const char *, it, strings))
+		if (!strcmp(*it, text))
+			return true;
+	return false;
+}
+
+/*
+ * The plan runs only if all of these are accepted. Which card is meant is written down instead: to
+ * accept another one holds for that one only.
+ */
+static void note_accepted(const struct plan *plan, struct vm_record *vm)
+{
+	vm->accepted = (struct list){ .null = true };
+	for (LIST_EACH(const struct wire_refusal, refusal, &plan->refusals))
+		if (refusal->can_accept == 1 && strcmp(refusal->code, "unknown_identity") &&
+		    !has(&vm->accepted, refusal->code) && vm->accepted.n < VM_ACCEPTED)
+			list_add_string(plan->arena, &vm->accepted, refusal->code);
+}
+
+static bool same_strings(const struct list *a, const struct list *b)
+{
+	const char **x = a->items, **y = b->items;
+
+	for (size_t i = 0; i < a->n && i < b->n; i++)
+		if (strcmp(x[i], y[i]))
+			return false;
+	return a->n == b->n;
+}
+
+/* Before the domain, so that a start that fails takes it back. */
+static int note_start(struct plan *plan, const struct vm_facts *facts, struct error *err)
+{
+	struct vm_record vm = facts->vm;
+	CLEAN_FREE char *value = NULL, *planned = NULL;
+	struct record_step args = { vm.spec.id, NULL, facts->stored };
+
+	vm_note_cards(facts, plan->arena, &vm);
+	if (!facts->goes_on)
+		note_accepted(plan, &vm);
+	if (same_strings(&vm.cards, &facts->vm.cards) &&
+	    same_strings(&vm.accepted, &facts->vm.accepted))
+		return 0;
+	value = vm_record_print(&vm);
+	planned = facts->stored ? NULL : vm_record_print(&facts->vm);
+	if (!value || (!facts->stored && !planned))
+		return error_set(err, ERROR_INTERNAL, "the record of VM %s cannot be written",
+				 vm.spec.id);
+	args.value = value;
+	args.was = facts->stored ?: planned;
+	plan_step(plan, vm_step(VM_STEP_RECORD), &args);
+	return 0;
+}
+
 int vm_start_steps(struct plan *plan, const struct vm_facts *facts, struct error *err)
 {
 	const struct network_step network = { facts->network };
@@ -290,7 +362,7 @@ int vm_start_steps(struct plan *plan, const struct vm_facts *facts, struct error
 		vm_pool_step(plan, facts);
 	if (wants_network(facts) && !facts->network_active)
 		plan_step(plan, vm_step(VM_STEP_NETWORK), &network);
-	if (make_xml(plan, facts, err) < 0)
+	if (note_start(plan, facts, err) < 0 || make_xml(plan, facts, err) < 0)
 		return -1;
 	domain.xml = plan->domain_xml;
 	plan_step(plan, vm_step(VM_STEP_DOMAIN), &domain);

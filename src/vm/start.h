@@ -25,6 +25,8 @@ int vm_xml_plan(struct plan *plan, const struct vm_facts *facts, struct error *e
  * pointer. gone: code of the error for one that is not there.
  */
 int vm_check_cards(const struct vm_facts *facts, enum error_code gone, struct error *err);
+/* Which cards are meant, into vm: those that are there at the addresses of its spec. */
+void vm_note_cards(const struct vm_facts *facts, struct arena *arena, struct vm_record *vm);
 /* Does anything of it lie in the pool, or will when it was started? */
 bool vm_uses_pool(const struct vm_facts *facts);
 /* The pool is made and started, if it is not yet. Takes its lock. */

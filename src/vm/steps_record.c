@@ -21,43 +21,45 @@ static const struct row record_rows[] = {
 	ROW_END,
 };
 
-/* Text of the record as it is to be compared with one that has no created_at; malloc'd, NULL: no
- * record. */
-static char *timeless(const char *text)
+/* `was` (may be NULL): what it is written over; the VM is as old as that says. */
+static char *dated(const char *text, const char *was)
 {
 	CLEANUP(arena_freep) struct arena *arena = arena_new();
-	struct vm_record vm;
-
-	if (vm_record_parse(text, 0, arena, &vm, NULL) < 0)
-		return NULL;
-	vm.created_at = NULL;
-	return vm_record_print(&vm);
-}
-
-static char *dated(const char *text)
-{
-	CLEANUP(arena_freep) struct arena *arena = arena_new();
-	struct vm_record vm;
+	struct vm_record vm, old;
 	char now[TIME_TEXT];
 
 	if (vm_record_parse(text, 0, arena, &vm, NULL) < 0)
 		return NULL;
+	if (!vm.created_at && was && vm_record_parse(was, 0, arena, &old, NULL) == 0)
+		vm.created_at = old.created_at;
 	if (!vm.created_at)
 		vm.created_at = time_now(now);
 	return vm_record_print(&vm);
 }
 
-/* Is what is stored (NULL: nothing) what the step means by `wanted` (NULL: nothing)? */
+/*
+ * Is what is stored (NULL: nothing) what the step means by `wanted` (NULL: nothing)? Compared as
+ * this version writes them down: an earlier one may have left fields out. When it was made does not
+ * matter to what does not say it.
+ */
 static bool same(const char *stored, const char *wanted)
 {
-	CLEAN_FREE char *text = NULL;
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	CLEAN_FREE char *a = NULL, *b = NULL;
+	struct vm_record is, meant;
 
 	if (!stored || !wanted)
 		return !stored && !wanted;
 	if (!strcmp(stored, wanted))
 		return true;
-	text = timeless(stored);
-	return text && !strcmp(text, wanted);
+	if (vm_record_parse(stored, 0, arena, &is, NULL) < 0 ||
+	    vm_record_parse(wanted, 0, arena, &meant, NULL) < 0)
+		return false;
+	if (!meant.created_at)
+		is.created_at = NULL;
+	a = vm_record_print(&is);
+	b = vm_record_print(&meant);
+	return a && b && !strcmp(a, b);
 }
 
 /* *ret: what is stored, or NULL; *mod: its revision, 0 for none. */
@@ -76,9 +78,9 @@ static int read_row(const struct vm_services *sv, const struct record_step *s, s
 }
 
 static int write_row(const struct vm_services *sv, const struct record_step *s, int64_t mod,
-		     const char *text, struct error *err)
+		     const char *stored, const char *text, struct error *err)
 {
-	CLEAN_FREE char *value = text ? dated(text) : NULL;
+	CLEAN_FREE char *value = text ? dated(text, stored) : NULL;
 	char key[KEY_BYTES];
 	int r;
 
@@ -107,7 +109,7 @@ static int change(const struct vm_services *sv, const struct record_step *s, con
 		return 0;
 	if (!same(stored, from))
 		return error_set(err, ERROR_CONFLICT, "VM %s was changed meanwhile", s->vm);
-	return write_row(sv, s, mod, to, err);
+	return write_row(sv, s, mod, stored, to, err);
 }
 
 static int is_stored(const struct vm_services *sv, const struct record_step *s, const char *wanted,

@@ -248,6 +248,8 @@ static void test_record(void **state UNUSED)
 		CLEAN_FREE char *text = NULL;
 
 		vm.created_at = "2026-01-31T12:00:00.000Z";
+		list_add_string(arena, &vm.cards, i % 2 ? "card-1" : "");
+		list_add_string(arena, &vm.accepted, "no_reset");
 		text = vm_record_print(&vm);
 		assert_non_null(text);
 		assert_null(strstr(text, "\"start\""));
@@ -256,7 +258,27 @@ static void test_record(void **state UNUSED)
 		assert_string_equal(back.uuid, vm.uuid);
 		assert_string_equal(back.created_at, vm.created_at);
 		assert_string_equal(text_of(&back.spec), text_of(&vm.spec));
+		assert_int_equal(back.accepted.n, 1);
+		assert_string_equal(*(const char **)back.accepted.items, "no_reset");
+		assert_null(vm_card_meant(&back, 1));
+		if (i % 2)
+			assert_string_equal(vm_card_meant(&back, 0), "card-1");
+		else
+			assert_null(vm_card_meant(&back, 0)); /* not known */
 	}
+}
+
+/* As it was before cards were noted. */
+static void test_old_record(void **state UNUSED)
+{
+	static const char old[] = "{\"uuid\":\"259e6198-c878-88db-9fdb-b0fe352a8e59\",\"spec\":{\"id\":"
+				  "\"a\",\"name\":\"a\",\"cpus\":1,\"memory\":64}}";
+	struct vm_record vm;
+	struct error err;
+
+	assert_int_equal(vm_record_parse(old, 1, arena, &vm, &err), 0);
+	assert_null(vm_card_meant(&vm, 0));
+	assert_int_equal(vm.accepted.n, 0);
 }
 
 /* A file of ours that is bad is never the fault of the request that made us read it. */
@@ -307,6 +329,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_refused, make_arena, drop_arena),
 		cmocka_unit_test_setup_teardown(test_idempotent, make_arena, drop_arena),
 		cmocka_unit_test_setup_teardown(test_record, make_arena, drop_arena),
+		cmocka_unit_test_setup_teardown(test_old_record, make_arena, drop_arena),
 		cmocka_unit_test_setup_teardown(test_damaged_record, make_arena, drop_arena),
 	};
 

@@ -81,6 +81,8 @@ static struct vm_card *asks_for(struct scene *s, const char *address, const char
 	*asked = (struct wire_passthrough){ .pci_address = address, .multifunction = 1 };
 	*card = look_at(s, address, id);
 	card->asked = asked;
+	card->meant = id;
+	list_add_string(s->host->arena, &s->facts.vm.cards, id);
 	return card;
 }
 
@@ -282,6 +284,76 @@ static void a_card_that_moved_has_to_be_confirmed(void **state)
 	assert_int_equal(vm_start_plan(plan, &s->facts, &err), 0);
 	claim = ((struct plan_step *)plan->steps.items)->args;
 	assert_string_equal(claim->path, "00:01.0/00.0"); /* accepting it confirms where it is */
+}
+
+/* What the start's plan writes down of the VM; NULL: nothing. In the scene's arena. */
+static const char *written(struct scene *s, const char **was)
+{
+	CLEANUP(plan_freep) struct plan *plan = plan_new();
+	const struct record_step *args;
+	struct error err = { 0 };
+
+	assert_int_equal(vm_start_plan(plan, &s->facts, &err), 0);
+	for (LIST_EACH(const struct plan_step, step, &plan->steps)) {
+		if (step->kind != vm_step(VM_STEP_RECORD))
+			continue;
+		args = step->args;
+		*was = arena_strdup(s->host->arena, args->was);
+		return arena_strdup(s->host->arena, args->value);
+	}
+	return NULL;
+}
+
+/* Bus numbers shift: the address that the VM names is another card's. */
+static void another_card_at_its_address_has_to_be_confirmed(void **state)
+{
+	struct scene *s = *state;
+	struct vm_card *card;
+	const char *was = NULL;
+
+	hand_pair(s->host, "radeon", "snd_hda_intel");
+	card = asks_for(s, "0000:01:00.0", "card-1");
+	assert_null(written(s, &was));
+	card->look.facts.card_id = "card-2";
+	card->instead = card->look.facts.meant = "card-1 (10de:1b80), which is at 0000:03:00.0 now";
+	assert_string_equal(started(s), "refused: unknown_identity, can be accepted\n");
+	/* it is this one from then on; that another was accepted once does not hold for a third */
+	assert_true(says(written(s, &was), "\"cards\":[\"card-2\"]"));
+	assert_string_equal(was, "{}");
+	assert_null(strstr(written(s, &was), "unknown_identity"));
+	error_set(&card->missing, ERROR_NOT_FOUND, "there is no PCI device 0000:01:00.0");
+	assert_true(says(started(s), "error: conflict: VM vm-1 is to have 0000:01:00.0"));
+}
+
+/* An earlier version noted no cards: the first start does. */
+static void a_start_notes_which_card_it_is(void **state)
+{
+	struct scene *s = *state;
+	const char *was = NULL;
+
+	hand_pair(s->host, "radeon", "snd_hda_intel");
+	asks_for(s, "0000:01:00.0", "card-1")->meant = NULL;
+	s->facts.vm.cards = (struct list){ .null = true };
+	assert_true(says(started(s), "write down the change of VM vm-1\nstart the domain"));
+	assert_true(says(written(s, &was), "\"card-1\""));
+}
+
+static void what_is_passed_over_is_noted(void **state)
+{
+	struct scene *s = *state;
+	const char *was = NULL, *const codes[] = { "console_card" };
+
+	hand_pair(s->host, "radeon", "snd_hda_intel");
+	hand_critical(s->host, "0000:01:00.0", "console_card");
+	asks_for(s, "0000:01:00.0", "card-1");
+	assert_true(says(written(s, &was), "\"accepted\":[\"console_card\"]"));
+	list_add_string(s->host->arena, &s->facts.vm.accepted, codes[0]);
+	assert_null(written(s, &was)); /* the same again */
+	s->host->facts.gpu.critical = NULL;
+	s->host->facts.gpu.critical_unknown = "nobody knows";
+	((struct vm_card *)s->facts.cards.items)->look.facts = s->host->facts;
+	((struct vm_card *)s->facts.cards.items)->look.facts.card_id = "card-1";
+	assert_true(says(written(s, &was), "\"accepted\":[\"unknown_carries\"]"));
 }
 
 /* A second card in the same group: the two do not stand in each other's way, a third function does.
@@ -658,6 +730,9 @@ int main(void)
 		TEST(ones_own_claim_is_not_taken_again),
 		TEST(anothers_claim_is_refused),
 		TEST(a_card_that_moved_has_to_be_confirmed),
+		TEST(another_card_at_its_address_has_to_be_confirmed),
+		TEST(a_start_notes_which_card_it_is),
+		TEST(what_is_passed_over_is_noted),
 		TEST(cards_of_one_group_are_judged_together),
 		TEST(a_neighbour_blocks_a_start_for_good),
 		TEST(memory_is_pinned_only_with_a_card),
