@@ -52,6 +52,7 @@ static struct {
 	struct facts *shown; /* what the replies were last made from */
 	struct book *shown_book;
 	bool facts_run, book_run, lives_run;
+	bool silent; /* the helper was, when its health was told last */
 	char node[256];
 	char api_socket[512], uevent_socket[512], run_dir[512], var_dir[512], pool_dir[512];
 } d = { .root.fd = -1, .state = -1 };
@@ -63,9 +64,14 @@ static void tell_health_of_helper(void)
 	static const char so[] = "nothing can be changed, and who holds a card is unknown; see "
 				 "`systemctl status horcrux-privd.service`";
 
+	bool silent = facts_silent();
+
+	if (d.silent && !silent)
+		inbox_look_again(); /* what it did meanwhile can be asked now */
+	d.silent = silent;
 	if (!privd_connected(d.privd))
 		health_set(HEALTH_HELPER, PART_FAILED, "horcrux-privd cannot be reached: %s", so);
-	else if (facts_silent())
+	else if (silent)
 		health_set(HEALTH_HELPER, PART_FAILED, "horcrux-privd does not answer: %s", so);
 	else
 		health_set(HEALTH_HELPER, PART_OK, NULL);

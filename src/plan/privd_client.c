@@ -26,6 +26,7 @@ enum {
 	RETRY_MS = 100,	   /* between two tries to connect; doubled while nobody waits, up to */
 	RETRY_MAX_MS = 5000,
 	REPLY_MS = PRIVD_DEADLINE_MAX_MS + 10000, /* for a privd that is broken */
+	ALIVE_MS = 5000, /* silent for so long, it is asked whether it lives, and has as long to say so */
 };
 
 static struct lock lock = LOCK_INIT;
@@ -364,14 +365,41 @@ static void take_out(struct privd *p, struct pending *me) REQUIRES(lock)
 		pthread_cond_broadcast(&p->changed);
 }
 
-static int await_reply(struct pending *me, const struct privd_request *request, struct error *err)
-	REQUIRES(lock)
+/* Does privd answer at all? Its children may take their time; itself it never waits for anything. */
+static bool is_alive(struct privd *p) REQUIRES(lock)
 {
-	struct timespec until = after_ms(REPLY_MS);
+	struct privd_request ping = privd_request_new(PRIVD_PING, NULL);
+	struct timespec until = after_ms(ALIVE_MS);
+	struct pending mine = { .data = -1, .state = WAITING };
+	bool late = false;
 
-	while (me->state == WAITING)
-		if (lock_wait_until(&lock, &me->done, &until) == ETIMEDOUT)
+	if (p->fd < 0)
+		return true;	/* who waits for it is told that it is lost */
+	condition_init(&mine.done);
+	mine.id = ping.header.id = next_id(p);
+	mine.next = p->pending;
+	p->pending = &mine;
+	late = send(p->fd, &ping, sizeof(ping), MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno == EAGAIN;
+	while (mine.state == WAITING && !late)
+		late = lock_wait_until(&lock, &mine.done, &until) == ETIMEDOUT;
+	take_out(p, &mine);
+	pthread_cond_destroy(&mine.done);
+	return mine.state != WAITING;
+}
+
+static int await_reply(struct privd *p, struct pending *me, const struct privd_request *request,
+		       struct error *err) REQUIRES(lock)
+{
+	uint64_t until = time_monotonic_ms() + REPLY_MS;
+	struct timespec patience = after_ms(ALIVE_MS);
+
+	while (me->state == WAITING) {
+		if (lock_wait_until(&lock, &me->done, &patience) != ETIMEDOUT)
+			continue;
+		if (!is_alive(p) || time_monotonic_ms() >= until)
 			break;
+		patience = after_ms(ALIVE_MS);
+	}
 	if (me->state == ANSWERED)
 		return 0;
 	error_set(err, ERROR_HELPER,
@@ -400,7 +428,7 @@ static int exchange(struct privd *p, struct privd_request *request, struct pendi
 	if (!r && privd_op_writes(request->header.op))
 		fault_inside();
 	if (!r)
-		r = await_reply(me, request, err);
+		r = await_reply(p, me, request, err);
 	take_out(p, me);
 	lock_give(&lock);
 	pthread_cond_destroy(&me->done);

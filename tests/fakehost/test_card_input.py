@@ -16,7 +16,7 @@ import time
 
 import pytest
 
-from machine import GPU, TAKE, Machine, together
+from machine import GPU, TAKE, Machine, await_pending, together
 
 BIND, UNBIND = (f"/api/gpu/devices/{GPU}/{verb}" for verb in ("bind-vfio", "unbind-vfio"))
 
@@ -201,6 +201,47 @@ def test_no_helper(helper):
         assert not health["ready"] and health["live"]
         assert {p["name"]: p["state"] for p in health["parts"]}["helper"] == "failed"
         assert m.daemon.device(GPU)["unknown"]["used_by"]
+        m.unchanged()
+
+
+def test_a_helper_that_hangs():
+    """Neither there nor gone: told in time, nothing changed; and when it goes on, so does all."""
+    with Machine("lab-like") as m:
+        assert m.host.wait_for(lambda: m.daemon.device(GPU)["used_by"] == [], 20)
+        os.kill(m.daemon.helper(), signal.SIGSTOP)
+        try:
+            for reply in together(lambda: m.daemon.bind(GPU, timeout=60),
+                                  lambda: m.daemon.bind(GPU, query="?dry_run=true", timeout=60)):
+                assert (reply.status, reply.json()["code"]) == (503, "helper_unavailable"), reply
+                assert "did not answer" in reply.json()["detail"] and reply.json()["hint"]
+            assert m.host.writes() == [] and m.daemon.tasks() == []
+            assert m.daemon.get("/api/gpu/devices").status == 200
+        finally:
+            os.kill(m.daemon.helper(), signal.SIGCONT)
+        m.unchanged()
+        assert m.host.wait_for(lambda: m.daemon.get("/api/health").json()["ready"], 20)
+        assert m.daemon.bind(GPU).status == 200
+        assert m.daemon.release(GPU).status == 200
+        m.unchanged()
+
+
+def test_a_helper_that_hangs_in_the_middle():
+    """Its child writes on; what came of it nobody can tell before it goes on, and then it is found out."""
+    with Machine("lab-like") as m:
+        m.host.knob("delay ms=300 path=*/radeon/unbind")
+        task = m.daemon.bind(GPU, headers={"Prefer": "respond-async"}).json()["id"]
+        await_pending(m.host)
+        os.kill(m.daemon.helper(), signal.SIGSTOP)
+        try:
+            assert m.host.wait_for(
+                lambda: m.daemon.get(f"/api/tasks/{task}").json()["state"] == "stuck", 60)
+            assert "stuck" in m.daemon.device(GPU)["state"]
+            assert m.host.driver(GPU) is None
+        finally:
+            os.kill(m.daemon.helper(), signal.SIGCONT)
+        assert m.host.wait_for(lambda: m.daemon.get(f"/api/tasks/{task}").json()["state"] in
+                               ("succeeded", "rolled_back"), 60)
+        assert m.daemon.release(GPU).status == 200
         m.unchanged()
 
 
