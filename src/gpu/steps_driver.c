@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Steps that change the driver of a function, and the lock that nvidia's wants first. Unbinding is
- * what can sleep for ever, so who holds the card is looked up straight before it.
+ * what can sleep for ever, so whichever way it is asked for, forward or back, who holds the card is
+ * looked up straight before it.
  */
 #include <errno.h>
 #include <string.h>
@@ -9,6 +10,56 @@
 #include "base/fdpath.h"
 #include "gpu/steps_parts.h"
 #include "host/holders.h"
+
+/* ---- what any unbind wants first ---- */
+
+/* Holders were read before the plan; whoever came since is found here, straight before the write. */
+static int not_held(const struct gpu_services *sv, const struct function_step *s, struct error *err)
+{
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	struct list addresses = { 0 }, holders = { 0 };
+
+	*list_add(arena, &addresses, struct pci_address) = step_address(s);
+	if (privd_holders(sv->privd, &addresses, arena, &holders, err) < 0)
+		return error_wrap(err, "who has %s open cannot be told", s->address);
+	for (LIST_EACH(const struct holder, h, &holders)) {
+		if (holder_lets_go(h))
+			continue;
+		error_set(err, ERROR_CONFLICT, "%s (pid %lld) has opened %s meanwhile", h->name,
+			  (long long)h->pid, s->address);
+		return error_hint(err,
+				  "end it first: an unbind would wait for it, perhaps for ever");
+	}
+	return 0;
+}
+
+/*
+ * The one way from a driver (`name`) to none. nvidia's remove() waits for its users, perhaps for
+ * ever; only while its lock reads 1 has it none, so without that it is never tried. take: nobody
+ * took the lock yet; if the unbind then fails it is given back.
+ */
+static int unbind(void *services, const struct function_step *s, const char *name, bool take,
+		  struct error *err)
+{
+	const struct gpu_services *sv = services;
+	const bool locks = !strcmp(name, "nvidia");
+	struct error why = { 0 };
+	int r = not_held(sv, s, &why);
+
+	take = take && locks && !r;
+	if (take)
+		r = step_lock_apply(services, s, &why);
+	if (!r && locks)
+		r = step_lock_prove(services, s, &why);
+	if (!r)
+		r = privd_unbind(sv->privd, step_address(s), name, &why);
+	/* of what did not come back nobody knows what it still does */
+	if (r && take && why.code != ERROR_STUCK && why.code != ERROR_HELPER)
+		step_lock_undo(services, s, NULL);
+	if (r && err)
+		*err = why;
+	return r;
+}
 
 /* ---- bind, give-back ---- */
 
@@ -36,7 +87,7 @@ static int unbind_again(void *services, const void *args, struct error *err)
 
 	if (r < 0)
 		return step_cannot_read(s, r, err);
-	return r ? privd_unbind(sv->privd, step_address(s), name, err) : 0;
+	return r ? unbind(services, s, name, true, err) : 0;
 }
 
 UNLESS_GONE(step_bind_undo, unbind_again)
@@ -140,27 +191,6 @@ void step_give_back_writes(const void *args, struct arena *arena, struct list *w
 
 /* ---- unbind ---- */
 
-/* Holders were read before the plan; whoever came since is found here, straight before the write.
- */
-static int not_held(const struct gpu_services *sv, const struct function_step *s, struct error *err)
-{
-	CLEANUP(arena_freep) struct arena *arena = arena_new();
-	struct list addresses = { 0 }, holders = { 0 };
-
-	*list_add(arena, &addresses, struct pci_address) = step_address(s);
-	if (privd_holders(sv->privd, &addresses, arena, &holders, err) < 0)
-		return error_wrap(err, "who has %s open cannot be told", s->address);
-	for (LIST_EACH(const struct holder, h, &holders)) {
-		if (holder_lets_go(h))
-			continue;
-		error_set(err, ERROR_CONFLICT, "%s (pid %lld) has opened %s meanwhile", h->name,
-			  (long long)h->pid, s->address);
-		return error_hint(err,
-				  "end it first: an unbind would wait for it, perhaps for ever");
-	}
-	return 0;
-}
-
 int step_unbind_apply(void *services, const void *args, struct error *err)
 {
 	const struct gpu_services *sv = services;
@@ -170,11 +200,7 @@ int step_unbind_apply(void *services, const void *args, struct error *err)
 
 	if (r < 0)
 		return step_cannot_read(s, r, err);
-	if (!r)
-		return 0;
-	if (not_held(sv, s, err) < 0)
-		return -1;
-	return privd_unbind(sv->privd, step_address(s), name, err);
+	return r ? unbind(services, s, name, false, err) : 0;
 }
 
 /*

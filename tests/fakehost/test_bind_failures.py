@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cards taken and given back while the kernel says no, says nothing, lies, or loses the card."""
 
+import threading
 import time
 
 import pytest
@@ -343,3 +344,79 @@ def test_nvidia_without_the_lock_is_never_unbound():
         rolled_back(m, m.daemon.bind(GPU), "conflict", "system")
         assert not [w for w in m.host.writes() if w.startswith("nvidia/unbind=")]
         m.unchanged()
+
+
+# ---- the way back meets somebody ----
+
+def meet(host, condition, *events):
+    """As soon as it is so, the events: in a thread, which it returns."""
+    def run():
+        assert host.wait_for(condition, 30)
+        for event in events:
+            host.event(event)
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def not_undone(m, reply, *words):
+    """It ended there: said so, nothing is written any more, and the notes of what was are kept."""
+    problem = reply.json()
+    assert "could not be undone" in problem["detail"], problem
+    assert all(word in problem["detail"] for word in words), problem
+    assert m.daemon.last_task()["state"] == "failed"
+    assert set(m.daemon.taken()) == {GPU, AUDIO}
+    assert m.daemon.unfinished() == set()
+
+
+def test_going_back_from_nvidia_takes_its_lock():
+    """Given back already, and nobody uses it yet: it may be taken once more, but with the lock."""
+    with Machine(NVIDIA, cap=Daemon.CAP) as m:
+        assert m.daemon.bind(GPU).status == 200
+        bound = m.host.world()
+        m.host.clear_write_log()
+        m.host.knob(f"probe {AUDIO} driver=snd_hda_intel errno=EIO times=1")
+        rolled_back(m, m.daemon.release(GPU), "conflict")
+        writes = m.host.writes()
+        lock = writes.index(f"{GPU}/unbindLock=1")
+        assert writes[lock + 1] == f"nvidia/unbind={GPU}"
+        assert m.host.world() == bound
+        assert m.daemon.release(GPU).status == 200
+        m.unchanged()
+
+
+@pytest.mark.parametrize("event", ["open 700 /dev/nvidia0", f"users {GPU} 1"])
+def test_going_back_never_unbinds_nvidia_under_a_user(event):
+    """The GPU is home and in use before its other function fails: the rest is done when asked again."""
+    with Machine(NVIDIA, cap=Daemon.CAP) as m:
+        m.host.event("process 700 nvidia-persistenced")
+        assert m.daemon.bind(GPU).status == 200
+        m.host.clear_write_log()
+        m.host.knob(f"probe {AUDIO} driver=snd_hda_intel errno=EIO times=1")
+        m.host.knob("delay ms=800 path=*snd_hda_intel/bind")
+        thread = meet(m.host, lambda: m.host.driver(GPU) == "nvidia", event)
+        reply = m.daemon.release(GPU)
+        thread.join()
+        assert f"nvidia/unbind={GPU}" not in m.host.writes()
+        not_undone(m, reply)
+        m.host.knob("clear")
+        m.host.event("close 700 /dev/nvidia0" if event.startswith("open") else f"users {GPU} 0")
+        assert m.host.read(f"proc/driver/nvidia/gpus/{GPU}/unbindLock") == "0\n"
+        assert m.daemon.release(GPU).status == 200
+        assert m.daemon.taken() == {}
+        m.unchanged()
+
+
+def test_going_back_never_unbinds_vfio_under_a_holder(lab):
+    lab.host.event("process 900 qemu-system-x86")
+    lab.host.knob(f"delay ms=800 path=*/{GPU}/power/control value=on")
+    lab.host.knob(f"fail path=*/{AUDIO}/power/control errno=EIO value=on")
+    thread = meet(lab.host, lambda: lab.host.driver(AUDIO) == "vfio-pci", "open 900 /dev/vfio/5")
+    reply = lab.daemon.bind(GPU)
+    thread.join()
+    assert not [w for w in lab.host.writes() if w.startswith("vfio-pci/unbind=")]
+    not_undone(lab, reply, "qemu-system-x86 (pid 900)")
+    lab.host.event("close 900 /dev/vfio/5")
+    assert lab.daemon.release(GPU).status == 200
+    assert lab.daemon.taken() == {}
+    lab.unchanged()
