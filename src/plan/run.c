@@ -307,10 +307,22 @@ static int cancelled(struct run *run)
 	return GO_ON;
 }
 
+/*
+ * There is something of that name already, made by somebody else: so nothing was begun, and holds(),
+ * which knows only what it looks like, might take it for ours. Not when the step was begun before:
+ * then it may be what that made.
+ */
+static void not_begun(struct run *run, bool first, const struct error *why)
+{
+	if (first && why->code == ERROR_EXISTS)
+		note(run, run->at, STEP_UNDONE, NULL);
+}
+
 /* 0: applied, now prove. Else what step_failed() said. */
 static int apply(struct run *run, int *next)
 {
 	const struct plan_step *step = run_step(run, run->at);
+	bool first = run->status[run->at] == STEP_NONE;
 	struct error why = { 0 };
 	int r;
 
@@ -332,6 +344,7 @@ static int apply(struct run *run, int *next)
 	}
 	fault_point(FAULT_AFTER, step->kind, false);
 	if (r < 0) {
+		not_begun(run, first, &why);
 		*next = step_failed(run, &why, true);
 		return -1;
 	}

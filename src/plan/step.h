@@ -14,7 +14,8 @@
  *   after a crash: apply and undo of what is so already are no error.
  * - Errors: ERROR_STUCK (it did not come back in time) and ERROR_HELPER (nobody knows what
  *   happened) make the engine ask which writers still live before it touches anything again.
- *   Every other code means: this step failed, go back.
+ *   ERROR_EXISTS from apply means: somebody else has one of that name, and nothing was begun, so
+ *   this step is not undone. Every other code means: this step failed, go back.
  */
 #pragma once
 

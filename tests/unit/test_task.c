@@ -216,6 +216,27 @@ static void test_a_step_that_failed_half_way_is_undone_too(void **state)
 	}
 }
 
+/* Whoever has the name has what looks like the step done, and it is not ours to take away. */
+static void test_what_somebody_else_made_is_not_undone(void **state)
+{
+	struct fixture *f = *state;
+	struct error err;
+
+	for (size_t n = 0; n < 4; n++) {
+		atomic_store(&f->world->n_log, 0);
+		/* it is not there when it is planned, and there when it is to be made */
+		atomic_store(&f->world->cell[n].fail_apply_done, ERROR_EXISTS);
+		assert_int_equal(run_it(f, world_request(four, 4), &err),
+				 n ? TASK_ROLLED_BACK : TASK_FAILED);
+		assert_int_equal(err.code, ERROR_EXISTS);
+		assert_int_equal(atomic_load(&f->world->cell[n].value), four[n].value);
+		assert_int_equal(world_logged(f->world, DID_UNDO), n);
+		atomic_store(&f->world->cell[n].fail_apply_done, 0);
+		atomic_store(&f->world->cell[n].value, 0);
+		assert_cells(f, 0, 0, 0, 0);
+	}
+}
+
 /* What cannot be undone ends the way back, and stands in the problem. */
 static void test_what_cannot_be_undone_is_told(void **state)
 {
@@ -1242,6 +1263,7 @@ int main(void)
 		TEST(test_what_is_so_already_is_not_done_again),
 		TEST(test_a_failed_step_undoes_what_was_done),
 		TEST(test_a_step_that_failed_half_way_is_undone_too),
+		TEST(test_what_somebody_else_made_is_not_undone),
 		TEST(test_what_cannot_be_undone_is_told),
 		TEST(test_before_the_point_of_no_return_it_goes_back),
 		TEST(test_behind_the_point_of_no_return_nothing_is_undone),
