@@ -140,6 +140,15 @@ static bool same_thing(const struct privd_child *a, const struct privd_request *
 }
 
 /*
+ * Of two that load a module at once the second waits in the kernel and finds it there
+ * (kernel/module/main.c, add_unformed_module), so neither need be refused.
+ */
+static bool excludes(const struct privd_child *a, const struct privd_request *r)
+{
+	return a->write && privd_op_writes(r->header.op) && r->header.op != PRIVD_MODULE;
+}
+
+/*
  * What a request has to wait for: anything stuck, and for a change, any other change. Reads of what
  * is being changed wait in the kernel at worst.
  */
@@ -155,7 +164,7 @@ static const struct child *in_the_way(const struct children *children,
 			continue;
 		if (c->told.stuck)
 			return c;
-		if (c->told.write && privd_op_writes(r->header.op))
+		if (excludes(&c->told, r))
 			found = c;
 	}
 	return found;

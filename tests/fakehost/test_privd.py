@@ -4,6 +4,7 @@
 import errno
 import os
 import pathlib
+import signal
 import socket
 import struct
 import time
@@ -418,6 +419,18 @@ def test_busy_while_another_writes(host, state):
         until(lambda: any(w.result == "pending" for w in host.write_log()))
         assert helper.call("override", GPU).status == "busy"
         assert helper.wait(first).status == "ok"
+
+
+def test_modules_may_be_loaded_at_once(host, helper):
+    """Two VMs that start first thing after boot: the kernel itself lets one load wait for the other."""
+    os.kill(helper.process.pid, signal.SIGSTOP)    # so that all have arrived when the first begins
+    try:
+        asked = [helper.post("module", name="vfio-pci") for _ in range(8)]
+    finally:
+        os.kill(helper.process.pid, signal.SIGCONT)
+    replies = [helper.receive() for _ in asked]
+    assert {r.id for r in replies} == set(asked)
+    assert {r.status for r in replies} == {"not_here"}, "there are no modules in a tree, but none is busy"
 
 
 def test_a_blocked_read_is_stuck_too(host, helper):
