@@ -2,6 +2,7 @@
 /* Looking at the world for the planners. See facts.h. */
 #include "vm/facts.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -129,11 +130,21 @@ int vm_look_host(struct vm_services *services, struct vm_facts *facts, struct er
 	return 0;
 }
 
+/* "I may not look" is not "it is not there": what is there would be overwritten, or taken for ours. */
+static int cannot_look(const struct vm_facts *facts, const char *name, int why, struct error *err)
+{
+	error_errno(err, ERROR_CONFLICT, why, "whether there is a file %s for the pool %s cannot be told",
+		    name, facts->pool);
+	return error_hint(err, "let the daemon look into %s (chmod a+x on it and the folders above "
+			  "it), or start the pool, so that libvirt looks: virsh pool-start %s",
+			  facts->pool_path, facts->pool);
+}
+
 /*
  * What a pool that is not made or not started will find: the files of its folder. By its first bytes where
  * we may read them, else by its name.
  */
-static void look_file(const struct vm_facts *facts, struct vm_volume *volume)
+static int look_file(const struct vm_facts *facts, struct vm_volume *volume, struct error *err)
 {
 	const char *path = arena_printf(facts->arena, "%s/%s", facts->pool_path, volume->name);
 	const char *end = strrchr(volume->name, '.');
@@ -142,14 +153,17 @@ static void look_file(const struct vm_facts *facts, struct vm_volume *volume)
 	struct stat st;
 	CLEAN_FD int fd = -1;
 
-	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
-		return;
+	if (stat(path, &st) < 0)
+		return errno == ENOENT || errno == ENOTDIR ? 0 : cannot_look(facts, volume->name, errno, err);
+	if (!S_ISREG(st.st_mode))
+		return 0;
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd >= 0 && pread(fd, magic, sizeof(magic), 0) == sizeof(magic))
 		qcow2 = !memcmp(magic, "QFI\xfb", sizeof(magic));
 	volume->there = true;
 	volume->path = path;
 	volume->format = qcow2 ? "qcow2" : "raw";
+	return 0;
 }
 
 static int look_volume(struct vm_services *services, struct vm_facts *facts, const char *name,
@@ -160,10 +174,8 @@ static int look_volume(struct vm_services *services, struct vm_facts *facts, con
 	*volume = (struct vm_volume){ .name = name };
 	if (!name)
 		return 0;
-	if (!facts->pool_active) {
-		look_file(facts, volume);
-		return 0;
-	}
+	if (!facts->pool_active)
+		return look_file(facts, volume, err);
 	r = virt_volume(services->virt, facts->pool, name, facts->arena, &volume->path,
 			&volume->format, NULL, err);
 	volume->there = r == 1;

@@ -496,6 +496,20 @@ def test_files_of_a_pool_that_is_not_made_yet(tmp_path):
         assert f'{tmp_path}/state/images/new.iso' in text
 
 
+def test_a_file_that_cannot_be_looked_at_is_not_one_that_is_not_there(tmp_path):
+    """Nothing is made in its place, whatever it is."""
+    images = tmp_path / "state" / "images"
+    images.mkdir(parents=True)
+    (images / "vm-1.qcow2").symlink_to("vm-1.qcow2")    # ELOOP; root may look anywhere else
+    with World(tmp_path, pool=False) as d:
+        reply = d.post("/api/vms", spec("vm-1", disk_size=1))
+        problem = reply.json()
+        assert (reply.status, problem["code"]) == (409, "conflict"), problem
+        assert "a file vm-1.qcow2 for the pool horcrux cannot be told" in problem["detail"] and problem["hint"]
+        assert d.get("/api/vms").json() == []
+        make(d, "vm-2", disk_size=1)
+
+
 # ---- without libvirt ----
 
 def test_without_libvirt(tmp_path):
