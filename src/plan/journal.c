@@ -26,6 +26,7 @@ struct journal {
 	char boot[64];
 	struct logfile file[PLACES];
 	off_t compacted[PLACES];	/* size after the last compaction */
+	json_t *owed[PLACES];		/* records that there was no room for: they come first */
 	json_t *taken;			/* key -> value */
 	json_t *live;			/* task id -> bits: 1 << place */
 	json_t *found;			/* task id -> what the files say; array-like by "order" */
@@ -233,21 +234,74 @@ static void compact_if_large(struct journal *j, enum place place)
 		compact(j, place, NULL);
 }
 
-/* ---- opening, continued ---- */
+/* ---- appending ---- */
 
-/* Bits are places. */
+/*
+ * Ends, and what was undone, stand whether they could be written down or not (a full disk). Until
+ * they are, nothing else is: so no newer task begins in a world about which a restart would still
+ * believe the older one. What is owed is bounded by what runs meanwhile.
+ */
+static int pay(struct journal *j, enum place place, struct error *err)
+{
+	while (json_array_size(j->owed[place])) {
+		if (logfile_append(&j->file[place],
+				   json_incref(json_array_get(j->owed[place], 0)), err) < 0)
+			return -1;
+		json_array_remove(j->owed[place], 0);
+	}
+	return 0;
+}
+
+/* Borrows the record, as append_or_owe() does. */
+static int append(struct journal *j, enum place place, json_t *record, struct error *err)
+{
+	return pay(j, place, err) < 0
+		       ? -1
+		       : logfile_append(&j->file[place], json_incref(record), err);
+}
+
+/* Bits are places. VAR first: see "end" at the top. */
+static int append_or_owe(struct journal *j, json_int_t bits, json_t *record, struct error *err)
+{
+	static const enum place order[] = { VAR, RUN };
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
+		if (!(bits & 1 << order[i]) || append(j, order[i], record, r < 0 ? NULL : err) >= 0)
+			continue;
+		json_array_append(j->owed[order[i]], record);
+		r = -1;
+	}
+	return r;
+}
+
+/* An end says all: what else is owed of the task is not needed any more. */
+static void owe_no_more(struct journal *j, const char *task)
+{
+	json_t *record;
+	size_t i;
+
+	for (enum place place = RUN; place < PLACES; place++)
+		for (i = json_array_size(j->owed[place]); i-- > 0;) {
+			record = json_array_get(j->owed[place], i);
+			if (!strcmp(member(record, "task"), task))
+				json_array_remove(j->owed[place], i);
+		}
+}
+
 static int append_all(struct journal *j, json_int_t bits, json_t *record, struct error *err)
 {
 	int r = 0;
 
-	/* VAR first: see "end" at the top. */
 	if (bits & 1 << VAR)
-		r = logfile_append(&j->file[VAR], json_incref(record), err);
+		r = append(j, VAR, record, err);
 	if (!r && (bits & 1 << RUN))
-		r = logfile_append(&j->file[RUN], json_incref(record), err);
+		r = append(j, RUN, record, err);
 	json_decref(record);
 	return r;
 }
+
+/* ---- opening, continued ---- */
 
 static int append_end(struct journal *j, json_int_t bits, const char *task, struct error *err)
 {
@@ -303,6 +357,8 @@ struct journal *journal_open(const char *run_dir, const char *var_dir, const cha
 		abort();
 	snprintf(j->boot, sizeof(j->boot), "%s", boot);
 	j->file[RUN] = j->file[VAR] = (struct logfile)LOGFILE_CLOSED;
+	j->owed[RUN] = json_array();
+	j->owed[VAR] = json_array();
 	j->taken = json_object();
 	j->live = json_object();
 	j->found = json_object();
@@ -317,8 +373,11 @@ void journal_close(struct journal *j)
 {
 	if (!j)
 		return;
-	logfile_close(&j->file[RUN]);
-	logfile_close(&j->file[VAR]);
+	for (enum place place = RUN; place < PLACES; place++) {
+		pay(j, place, NULL);
+		logfile_close(&j->file[place]);
+		json_decref(j->owed[place]);
+	}
 	json_decref(j->taken);
 	json_decref(j->live);
 	json_decref(j->found);
@@ -387,24 +446,28 @@ int journal_step(struct journal *j, const char *task, size_t n, const struct pla
 	take_turn();
 	if (!step->kind->undo)	/* both files have to know that there is no way back */
 		bits = json_integer_value(json_object_get(j->live, task));
-	r = append_all(j, bits, record, err);
+	if (status == STEP_UNDONE) {
+		r = append_or_owe(j, bits, record, err);
+		json_decref(record);
+	} else {
+		r = append_all(j, bits, record, err);
+	}
 	give_turn();
 	return r;
 }
 
 int journal_end(struct journal *j, const char *task, struct error *err)
 {
-	json_int_t bits;
+	json_t *record = json_pack("{s:s, s:s}", "r", "end", "task", task);
 	int r;
 
 	take_turn();
-	bits = json_integer_value(json_object_get(j->live, task));
-	r = append_end(j, bits, task, err);
-	if (!r) {
-		json_object_del(j->live, task);
-		compact_if_large(j, RUN);
-		compact_if_large(j, VAR);
-	}
+	owe_no_more(j, task);
+	r = append_or_owe(j, json_integer_value(json_object_get(j->live, task)), record, err);
+	json_decref(record);
+	json_object_del(j->live, task);
+	compact_if_large(j, RUN);
+	compact_if_large(j, VAR);
 	give_turn();
 	return r;
 }
@@ -424,7 +487,8 @@ static int put_taken(struct journal *j, const char *key, json_t *value, struct e
 		return error_set(err, ERROR_TOO_MANY, "more than %d things are taken",
 				 JOURNAL_TAKEN_MAX);
 	}
-	r = logfile_append(&j->file[RUN], record, err);
+	r = append(j, RUN, record, err);
+	json_decref(record);
 	if (!r && json_is_null(value))
 		json_object_del(j->taken, key);
 	else if (!r)

@@ -52,10 +52,16 @@ enum step_status {
  */
 int journal_begin(struct journal *journal, const char *task, const char *requested_by,
 		  const struct plan *plan, struct error *err);
-/* Step n (from 0) of the task has this status now. */
+/*
+ * Step n (from 0) of the task has this status now. That it was undone stands also when -1 is
+ * returned: see journal_end().
+ */
 int journal_step(struct journal *journal, const char *task, size_t n, const struct plan_step *step,
 		 enum step_status status, struct error *err);
-/* The task is over; nothing of it is looked at again. */
+/*
+ * The task is over; nothing of it is looked at again. -1: there was no room to write that down. It
+ * is kept, and written before anything else: until then no task begins.
+ */
 int journal_end(struct journal *journal, const char *task, struct error *err);
 
 /* A task that was begun and has not ended. */

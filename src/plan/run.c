@@ -164,7 +164,8 @@ static int note(struct run *run, size_t n, enum step_status status, struct error
 {
 	int r = journal_step(run->world->journal, run->task, n, run_step(run, n), status, err);
 
-	/* Going back, what was done counts for more than whether it could be written down. */
+	/* Going back, what was done counts for more than whether it could be written down (and what
+	 * was undone is written later, see journal.h). */
 	if (!r || status == STEP_UNDOING || status == STEP_UNDONE)
 		run->status[n] = status;
 	return r;

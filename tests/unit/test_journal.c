@@ -492,6 +492,87 @@ static void test_a_full_disk_leaves_no_half_record(void **state)
 	dirs_remove(&d);
 }
 
+/* No file grows by more than so many bytes; EFBIG comes then. */
+static void room_for(struct dirs *d, struct rlimit *before)
+{
+	struct rlimit limit;
+	off_t run = size_of(d->run_file), var = size_of(d->var_file);
+
+	getrlimit(RLIMIT_FSIZE, before);
+	limit = *before;
+	limit.rlim_cur = (rlim_t)(run < var ? run : var);
+	signal(SIGXFSZ, SIG_IGN);
+	setrlimit(RLIMIT_FSIZE, &limit);
+}
+
+/* Were it found open later, it would be undone in a world that newer tasks have made. */
+static void test_an_end_that_found_no_room_comes_first(void **state)
+{
+	static const char *const kinds[][5] = {
+		{ "set-0", "set-1", NULL }, { "file-0", "file-1", NULL }, { "file-0", "set-1", NULL }
+	};
+	struct error err;
+	struct rlimit before;
+	struct journal *j;
+	struct dirs d;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		struct plan *plan = plan_of(kinds[i]);
+		const struct plan_step *first = plan->steps.items;
+		const struct journal_task *found;
+
+		err = (struct error){ 0 };
+		dirs_make(&d);
+		j = open_at(&d, BOOT);
+		assert_int_equal(journal_begin(j, "task-1", NULL, plan, NULL), 0);
+		assert_int_equal(journal_begin(j, "task-2", NULL, plan, NULL), 0);
+		mark(j, "task-1", plan, 0, STEP_DONE);
+		mark(j, "task-2", plan, 0, STEP_INTENT);
+		room_for(&d, &before);
+		assert_int_equal(journal_step(j, "task-1", 0, first, STEP_UNDONE, NULL), -1);
+		assert_int_equal(journal_step(j, "task-2", 0, first, STEP_UNDONE, NULL), -1);
+		assert_int_equal(journal_end(j, "task-1", &err), -1);
+		assert_int_equal(err.code, ERROR_STORE);
+		assert_int_equal(journal_begin(j, "task-3", NULL, plan, &err), -1);
+		setrlimit(RLIMIT_FSIZE, &before);
+		assert_int_equal(journal_begin(j, "task-4", NULL, plan, NULL), 0);
+		journal_close(j);
+		j = open_at(&d, BOOT);
+		found = journal_found(j)->items;
+		assert_int_equal(journal_found(j)->n, 2);
+		assert_string_equal(found[0].id, "task-2");
+		assert_int_equal(found[0].status[0], STEP_UNDONE);
+		assert_string_equal(found[1].id, "task-4");
+		journal_close(j);
+		plan_free(plan);
+		dirs_remove(&d);
+	}
+}
+
+/* The same when nothing is asked for any more: it is tried once more at the end. */
+static void test_an_end_that_found_no_room_is_written_when_it_closes(void **state)
+{
+	struct plan *plan = plan_of(mixed);
+	struct rlimit before;
+	struct journal *j;
+	struct dirs d;
+
+	(void)state;
+	dirs_make(&d);
+	j = open_at(&d, BOOT);
+	assert_int_equal(journal_begin(j, "task-1", NULL, plan, NULL), 0);
+	room_for(&d, &before);
+	assert_int_equal(journal_end(j, "task-1", NULL), -1);
+	setrlimit(RLIMIT_FSIZE, &before);
+	journal_close(j);
+	j = open_at(&d, "boot-2");	/* so that only what the lasting file says counts */
+	assert_int_equal(journal_found(j)->n, 0);
+	journal_close(j);
+	plan_free(plan);
+	dirs_remove(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -506,6 +587,8 @@ int main(void)
 		cmocka_unit_test(test_one_at_a_time),
 		cmocka_unit_test(test_no_directory_is_told),
 		cmocka_unit_test(test_a_full_disk_leaves_no_half_record),
+		cmocka_unit_test(test_an_end_that_found_no_room_comes_first),
+		cmocka_unit_test(test_an_end_that_found_no_room_is_written_when_it_closes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
