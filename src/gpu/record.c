@@ -226,6 +226,17 @@ int card_owner(struct store *store, const char *node, const char *id, struct are
 	return record.owner != NULL;
 }
 
+int card_path(struct store *store, const char *node, const char *id, struct arena *arena,
+	      const char **path, struct error *err)
+{
+	struct card_record record;
+
+	if (read_one(store, node, id, arena, &record, err) < 0)
+		return -1;
+	*path = record.path;
+	return 0;
+}
+
 /* vm NULL: nobody. The swap holds only if nobody wrote since it was read. */
 static int set_owner(struct store *store, const char *node, const char *id, const char *from,
 		     const char *to, const char *path, int was_bound, struct error *err)

@@ -62,3 +62,6 @@ int card_unclaim(struct store *store, const char *node, const char *id, const ch
 /* 1 and the owner's id in the arena, 0 nobody, -1. */
 int card_owner(struct store *store, const char *node, const char *id, struct arena *arena,
 	       const char **owner, struct error *err);
+/* 0 and the path where it was last confirmed to be, in the arena; -1. */
+int card_path(struct store *store, const char *node, const char *id, struct arena *arena,
+	      const char **path, struct error *err);

@@ -232,7 +232,9 @@ static int claim(struct plan *plan, const struct vm_facts *facts, const struct v
 		.address = card->look.unit.slot,
 		.vm = facts->vm.spec.id,
 		.path = f->moved_from ? card->look.unit.functions[0]->path_key : NULL,
+		.path_was = f->moved_from,
 		.was_bound = card->claim ? -1 : all_on_vfio(&card->look.unit),
+		.owned = card->claim != NULL,
 	};
 
 	if (card->claim && !f->moved_from)

@@ -34,7 +34,9 @@ struct claim_step {
 	const char *address; /* of its slot, for people */
 	const char *vm;
 	const char *path; /* where it is now, confirmed by the claim; NULL: as it was */
+	const char *path_was; /* where it was confirmed to be before; NULL without path */
 	int was_bound;	  /* it was on vfio before: leave it there in the end; -1: as was noted */
+	int owned;	  /* 1: the VM had it before, and keeps it when that is undone */
 };
 
 struct let_go_step {

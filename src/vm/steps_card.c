@@ -21,7 +21,9 @@ static const struct row claim_rows[] = {
 	{ "address", ROW_STRING, ROW_REQUIRED, CLAIM(address) },
 	{ "vm", ROW_STRING, ROW_REQUIRED, CLAIM(vm) },
 	{ "path", ROW_STRING, 0, CLAIM(path), .max = 1024 },
+	{ "path_was", ROW_STRING, 0, CLAIM(path_was), .max = 1024 },
 	{ "was_bound", ROW_BOOL, 0, CLAIM(was_bound) },
+	{ "owned", ROW_BOOL, 0, CLAIM(owned) },
 	ROW_END,
 };
 
@@ -55,10 +57,39 @@ static int owns(const struct vm_services *sv, const struct claim_step *s, struct
 	return r <= 0 ? r : !strcmp(owner, s->vm);
 }
 
+/* As owns(), and it is confirmed to be at that path (NULL: wherever). */
+static int owns_at(const struct vm_services *sv, const struct claim_step *s, const char *path,
+		   struct error *err)
+{
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	const char *now = NULL;
+	int r = owns(sv, s, err);
+
+	if (r <= 0 || !path)
+		return r;
+	r = card_path(sv->gpu.store, sv->gpu.node, s->card, arena, &now, err);
+	return r < 0 ? -1 : now && !strcmp(now, path);
+}
+
+/* That it moved is to be confirmed again: the path goes back first, while the card is the VM's. */
+static int claim_undo(void *services, const void *args, struct error *err)
+{
+	const struct vm_services *sv = services;
+	const struct claim_step *s = args;
+	int r = owns(sv, s, err);
+
+	if (r <= 0)
+		return r;
+	if (s->path_was && card_claim(sv->gpu.store, sv->gpu.node, s->card, s->vm, s->path_was, -1,
+				      err) < 0)
+		return -1;
+	return s->owned == 1 ? 0 : unclaim_apply(services, args, err);
+}
+
 static int claim_prove(void *services, const void *args, struct error *err)
 {
 	const struct claim_step *s = args;
-	int r = owns(services, s, err);
+	int r = owns_at(services, s, s->path, err);
 
 	return r ? (r < 0 ? -1 : 0)
 		 : error_set(err, ERROR_PROOF_FAILED, "the claim of VM %s on %s is not there",
@@ -75,9 +106,22 @@ static int unclaim_prove(void *services, const void *args, struct error *err)
 				  s->address);
 }
 
+static int claim_prove_undone(void *services, const void *args, struct error *err)
+{
+	const struct claim_step *s = args;
+	int r;
+
+	if (s->owned != 1)
+		return unclaim_prove(services, args, err);
+	r = owns_at(services, s, s->path_was, err);
+	return r ? (r < 0 ? -1 : 0)
+		 : error_set(err, ERROR_PROOF_FAILED, "the record of %s is not as it was",
+			     s->address);
+}
+
 static int claim_holds(void *services, const void *args)
 {
-	return owns(services, args, NULL);
+	return owns_at(services, args, ((const struct claim_step *)args)->path, NULL);
 }
 
 static int unclaim_holds(void *services, const void *args)
@@ -177,8 +221,8 @@ static const char *let_go_text(const void *args, struct arena *arena)
 
 static const struct step_kind kinds[] = {
 	/* keep sorted by name */
-	{ "claim", OF_CLAIM, .apply = claim_apply, .prove = claim_prove, .undo = unclaim_apply,
-	  .prove_undone = unclaim_prove, .holds = claim_holds, .text = claim_text },
+	{ "claim", OF_CLAIM, .apply = claim_apply, .prove = claim_prove, .undo = claim_undo,
+	  .prove_undone = claim_prove_undone, .holds = claim_holds, .text = claim_text },
 	{ "let-go", .args = let_go_rows, .args_size = sizeof(struct let_go_step), .apply = let_go_apply,
 	  .prove = let_go_prove, .undo = nothing, .prove_undone = nothing, .holds = let_go_holds,
 	  .deadline_ms = let_go_deadline, .text = let_go_text },

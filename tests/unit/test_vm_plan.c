@@ -284,6 +284,8 @@ static void a_card_that_moved_has_to_be_confirmed(void **state)
 	assert_int_equal(vm_start_plan(plan, &s->facts, &err), 0);
 	claim = ((struct plan_step *)plan->steps.items)->args;
 	assert_string_equal(claim->path, "00:01.0/00.0"); /* accepting it confirms where it is */
+	assert_string_equal(claim->path_was, "00:02.0/00.0");
+	assert_int_equal(claim->owned, 0);
 }
 
 /* What the start's plan writes down of the VM; NULL: nothing. In the scene's arena. */
