@@ -12,8 +12,8 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct inbox waiting;
 static int event = -1;
-/* Scans asked for by threads that wait, and how many of these are done. */
-static pthread_cond_t scanned = PTHREAD_COND_INITIALIZER;
+/* Readings asked for by threads that wait, and how many of these are done. */
+static pthread_cond_t refreshed = PTHREAD_COND_INITIALIZER;
 static uint64_t wanted, begun, done;
 static bool ended;
 
@@ -83,7 +83,16 @@ void inbox_task(void)
 	ring();
 }
 
-void inbox_rescan(unsigned ms)
+static void touch(const struct list *addresses)
+{
+	for (LIST_EACH(const struct pci_address, address, addresses))
+		if (waiting.n_touched < INBOX_TOUCHED)
+			waiting.touched[waiting.n_touched++] = *address;
+		else
+			waiting.all = true;
+}
+
+void inbox_refresh(const struct list *addresses, unsigned ms)
 {
 	struct timespec until;
 	uint64_t mine;
@@ -97,19 +106,20 @@ void inbox_rescan(unsigned ms)
 		until.tv_nsec -= 1000000000;
 	}
 	pthread_mutex_lock(&lock);
-	waiting.rescan = true;
+	waiting.refresh = true;
+	touch(addresses);
 	mine = ++wanted;
 	ring();
 	while (!ended && done < mine && !r)
-		r = pthread_cond_timedwait(&scanned, &lock, &until);
+		r = pthread_cond_timedwait(&refreshed, &lock, &until);
 	pthread_mutex_unlock(&lock);
 }
 
-void inbox_scanned(void)
+void inbox_refreshed(void)
 {
 	pthread_mutex_lock(&lock);
 	done = begun;
-	pthread_cond_broadcast(&scanned);
+	pthread_cond_broadcast(&refreshed);
 	pthread_mutex_unlock(&lock);
 }
 
@@ -117,7 +127,7 @@ void inbox_end(void)
 {
 	pthread_mutex_lock(&lock);
 	ended = true;
-	pthread_cond_broadcast(&scanned);
+	pthread_cond_broadcast(&refreshed);
 	pthread_mutex_unlock(&lock);
 }
 

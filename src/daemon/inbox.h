@@ -9,9 +9,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/address.h"
+#include "base/arena.h"
 #include "base/error.h"
 
-enum { INBOX_SCANS = 512 };
+enum { INBOX_SCANS = 512, INBOX_TOUCHED = 256 };
 
 int inbox_open(struct error *err);
 void inbox_close(void);
@@ -25,10 +27,11 @@ void inbox_news(void);
 /* Something came back from the helper: the engine is to look at what is stuck. */
 void inbox_look_again(void);
 
-/* Have all read anew, and wait for that, at most ms. For threads that may wait (tasks). */
-void inbox_rescan(unsigned ms);
-/* A scan is over: those that wait for one go on. Main thread. */
-void inbox_scanned(void);
+/* Have these functions (struct pci_address) read anew, with whatever the kernel has told of since, and
+ * wait for that, at most ms. For threads that may wait (tasks). */
+void inbox_refresh(const struct list *addresses, unsigned ms);
+/* What was taken last is read: those that wait for that go on. Main thread. */
+void inbox_refreshed(void);
 /* The main thread takes nothing any more: nobody waits for it from now on. */
 void inbox_end(void);
 
@@ -39,7 +42,10 @@ struct inbox {
 	uint64_t scans[INBOX_SCANS];
 	size_t n_scans;
 	bool news;
-	bool rescan;
+	bool refresh;
+	bool all; /* more was touched than is listed */
+	struct pci_address touched[INBOX_TOUCHED];
+	size_t n_touched;
 	bool look_again;
 	bool task;
 };

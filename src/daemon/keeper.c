@@ -126,6 +126,18 @@ int keeper_scan(struct keeper *k, struct error *err)
 	return 0;
 }
 
+int keeper_refresh(struct keeper *k, const struct list *addresses, struct error *err)
+{
+	for (LIST_EACH(const struct pci_address, address, addresses))
+		*list_add(k->changes.arena, &k->changes.addresses, struct pci_address) = *address;
+	if (uevent_drain(k->uevents, &k->changes, NULL) < 0)
+		k->changes.all = true;
+	if (rebuild(k, err) < 0)
+		return -1;
+	facts_poke();
+	return 0;
+}
+
 static uint64_t clock_usec(clockid_t clock)
 {
 	struct timespec t;

@@ -36,6 +36,8 @@ void keeper_stop(struct keeper *keeper);
 
 /* Read everything anew and publish it. */
 int keeper_scan(struct keeper *keeper, struct error *err);
+/* Read these functions (struct pci_address) anew, and what uevents tell of, and publish it. */
+int keeper_refresh(struct keeper *keeper, const struct list *addresses, struct error *err);
 /* A task has begun to change a card, or is over: publish that, but not for each of a burst. */
 void keeper_publish_soon(struct keeper *keeper);
 /* The facts changed (facts.h), or what they are about: make the replies anew. */

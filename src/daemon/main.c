@@ -124,18 +124,26 @@ static void take_news(void)
 	sd_event_source_set_enabled(d.patience, SD_EVENT_ONESHOT);
 }
 
+static int refresh_inventory(struct inbox *inbox, struct error *err)
+{
+	const struct list touched = { .items = inbox->touched, .n = inbox->n_touched };
+
+	if (inbox->n_scans || inbox->all)
+		return keeper_scan(d.keeper, err);
+	return inbox->refresh ? keeper_refresh(d.keeper, &touched, err) : 0;
+}
+
 static int on_inbox(sd_event_source *source, int fd, uint32_t events, void *unused)
 {
 	struct inbox inbox = { 0 };
 	struct error err;
-	int r = 0;
+	int r;
 
 	(void)source, (void)fd, (void)events, (void)unused;
 	inbox_take(&inbox);
-	if (inbox.n_scans || inbox.rescan)
-		r = keeper_scan(d.keeper, &err);
-	if (inbox.rescan)
-		inbox_scanned();
+	r = refresh_inventory(&inbox, &err);
+	if (inbox.refresh)
+		inbox_refreshed();
 	for (size_t i = 0; i < inbox.n_scans; i++)
 		api_scanned(inbox.scans[i], r < 0 ? &err : NULL);
 	if (inbox.news)
@@ -208,12 +216,43 @@ static int domains(struct arena *arena, struct list *list)
 	return acting_domains(d.acting, arena, list);
 }
 
-/* VMs first: libvirt's news of them is what cards are shown with. */
+/* The functions that locks speak of: of a card, of a group. */
+static void functions_of(const struct inventory *inv, const char *name, struct arena *arena,
+			 struct list *addresses)
+{
+	const struct group *group = NULL;
+	const struct card *card = NULL;
+	struct pci_address address;
+
+	if (!strncmp(name, "group:", 6))
+		group = inventory_group(inv, (int)strtoul(name + 6, NULL, 10));
+	else if (!strncmp(name, "card:", 5) && pci_address_parse(name + 5, &address)) {
+		*list_add(arena, addresses, struct pci_address) = address;
+		card = inventory_card(inv, address);
+	}
+	for (LIST_EACH(struct function *, f, group ? &group->functions : &(struct list){ 0 }))
+		*list_add(arena, addresses, struct pci_address) = (*f)->address;
+	for (LIST_EACH(struct function *, f, card ? &card->functions : &(struct list){ 0 }))
+		*list_add(arena, addresses, struct pci_address) = (*f)->address;
+}
+
+/* VMs first: libvirt's news of them is what cards are shown with. Only with a VM do records change. */
 static void refresh(const struct list *locks)
 {
+	CLEANUP(inventory_releasep) struct inventory *inv = inventory_acquire();
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	struct list addresses = { 0 };
+	bool vm = false;
+
+	for (LIST_EACH(const char *, name, locks)) {
+		vm |= !strncmp(*name, "vm:", 3);
+		if (inv)
+			functions_of(inv, *name, arena, &addresses);
+	}
 	lives_refresh(locks);
-	book_refresh(REFRESH_MS);
-	inbox_rescan(REFRESH_MS);
+	if (vm)
+		book_refresh(REFRESH_MS);
+	inbox_refresh(&addresses, REFRESH_MS);
 }
 
 /* Libvirt's news change what is told of cards too. */

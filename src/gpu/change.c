@@ -38,6 +38,17 @@ static int plan_change(const struct change_request *request, void *services, boo
 	return planner(plan, &look.facts, &look.unit, err);
 }
 
+static int locks(void *request, void *services, struct plan *plan)
+{
+	const struct change_request *r = request;
+	CLEAN_LOOK struct card_look look = { 0 };
+
+	if (card_find(services, r->address, r->function_only, &look, NULL) < 0)
+		return -1;
+	unit_locks(plan, look.inventory, &look.unit);
+	return 0;
+}
+
 static int plan_bind(void *request, void *services, bool locked, struct plan *plan, struct error *err)
 {
 	return plan_change(request, services, locked, plan, bind_plan, err);
@@ -57,7 +68,7 @@ static json_t *device(void *request, void *services, struct error *err)
 	struct wire_device view;
 
 	/* it is done; so who cannot be asked any more is no reason to call it undone, and no card is */
-	if (card_look(services, r->address, r->function_only, true, &look, &why) < 0) {
+	if (card_look_shown(services, r->address, r->function_only, &look, &why) < 0) {
 		if (why.code == ERROR_NOT_FOUND) {
 			*err = why;
 			return NULL;
@@ -73,6 +84,7 @@ static json_t *device(void *request, void *services, struct error *err)
 
 const struct operation gpu_bind_operation = {
 	.name = "bind",
+	.locks = locks,
 	.plan = plan_bind,
 	.result = device,
 	.free = free,
@@ -80,6 +92,7 @@ const struct operation gpu_bind_operation = {
 
 const struct operation gpu_release_operation = {
 	.name = "release",
+	.locks = locks,
 	.plan = plan_release,
 	.result = device,
 	.free = free,

@@ -229,6 +229,39 @@ int card_find(struct gpu_services *services, const char *address, bool function_
 	return 0;
 }
 
+/* The host lives on nothing that is on vfio. */
+static bool carries(const struct card_look *look)
+{
+	for (size_t i = 0; i < look->unit.n; i++)
+		if (!driver_is_vfio(look->unit.functions[i]->driver))
+			return true;
+	return false;
+}
+
+int card_look_shown(struct gpu_services *services, const char *address, bool function_only,
+		    struct card_look *ret, struct error *err)
+{
+	CLEAN_LOOK struct card_look look = { 0 };
+
+	if (find(services, address, function_only, &look, err) < 0 ||
+	    look_again(services, address, &look, err) < 0)
+		return -1;
+	unit_of(&look, function_only);
+	look.facts.gpu.inventory = look.inventory;
+	if (card_look_record(services, &look, err) < 0 ||
+	    read_holders(services, &look, err) < 0)
+		return -1;
+	if (!carries(&look))
+		look.facts.gpu.critical = arena_new_of(look.arena, struct list);
+	else if (read_critical(services, &look, err) < 0)
+		return -1;
+	read_domains(services, &look);
+	read_assignments(services, &look);
+	*ret = look;
+	look = (struct card_look){ 0 };
+	return 0;
+}
+
 int card_look(struct gpu_services *services, const char *address, bool function_only, bool fresh,
 	      struct card_look *ret, struct error *err)
 {

@@ -26,6 +26,12 @@ struct card_look {
  */
 int card_look(struct gpu_services *services, const char *address, bool function_only, bool fresh,
 	      struct card_look *ret, struct error *err);
+/*
+ * The same, freshly, for who shows it after a change: who uses the card, and what the host lives on
+ * where the card can carry anything (not on vfio); nothing that only planners go by.
+ */
+int card_look_shown(struct gpu_services *services, const char *address, bool function_only,
+		    struct card_look *ret, struct error *err);
 /* The same, of what the inventory knows alone: no records, nothing is asked. */
 int card_find(struct gpu_services *services, const char *address, bool function_only,
 	      struct card_look *ret, struct error *err);

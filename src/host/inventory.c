@@ -27,6 +27,7 @@ struct fresh {
 
 /* One build under way. */
 struct build {
+	bool no_iommu;
 	struct pci_reader reader;
 	struct inventory *inv;
 	struct inventory *old; /* NULL: everything is read */
@@ -189,15 +190,11 @@ static void read_groups(struct build *b)
 	}
 }
 
-/* From the functions to what relates them. */
-static void finish(struct build *b)
+static void read_iommu(struct build *b)
 {
 	struct inventory *inv = b->inv;
 	enum fact unsafe;
 
-	sort_functions(inv);
-	inv->card_of = arena_array(inv->arena, inv->functions.n, int);
-	topology_cards(&inv->functions, &inv->filter, inv->arena, &inv->cards, inv->card_of);
 	read_groups(b);
 	if (b->old) {
 		inv->iommu_facts = iommu_facts_ref(b->old->iommu_facts);
@@ -208,6 +205,18 @@ static void finish(struct build *b)
 	unsafe = iommu_read_unsafe_interrupts(b->reader.root);
 	b->other_reads++;
 	iommu_judge(inv->iommu_facts, unsafe, &inv->functions, inv->arena, &inv->iommu);
+}
+
+/* From the functions to what relates them. */
+static void finish(struct build *b)
+{
+	struct inventory *inv = b->inv;
+
+	sort_functions(inv);
+	inv->card_of = arena_array(inv->arena, inv->functions.n, int);
+	topology_cards(&inv->functions, &inv->filter, inv->arena, &inv->cards, inv->card_of);
+	if (!b->no_iommu)
+		read_iommu(b);
 	inv->reads = b->reader.opens + b->other_reads;
 }
 
@@ -220,6 +229,7 @@ struct inventory *inventory_build(const struct host_root *root, const struct cla
 	struct build b = { .inv = inv, .old = changes && !changes->all ? old : NULL };
 	int r;
 
+	b.no_iommu = changes && changes->all && changes->no_iommu;
 	r = pci_reader_init(&b.reader, root);
 	if (r < 0) {
 		cannot_list(r, err);

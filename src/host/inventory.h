@@ -49,6 +49,7 @@ struct inventory {
 /* What changed since the last one: nothing in it and !all means nothing is to be done. */
 struct inventory_changes {
 	bool all;			/* everything is read anew (start, ENOBUFS, scan) */
+	bool no_iommu;			/* with all: functions and cards alone, neither groups nor the IOMMU */
 	struct list addresses;		/* struct pci_address; read again, or gone */
 	struct arena *arena;		/* owns addresses */
 };

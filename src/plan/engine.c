@@ -288,6 +288,7 @@ static void take_over(struct engine *engine, const struct journal_task *found)
 	task_set_locks(task, &found->locks, NULL);
 	engine_list_task(engine, task);
 	TAILQ_INSERT_TAIL(&engine->queue, task, queue);
+	task->queued = true;
 	task->phase = PHASE_QUEUED;
 	if (!task->run)
 		cannot_restore(task, &why);

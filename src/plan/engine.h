@@ -7,6 +7,8 @@
  *     v                  '--look again-- STUCK <'
  *    OVER <------------------------------------'
  *
+ * One that has its locks before it is planned goes from FIRST to WORK.
+ *
  * Threading. Fields marked engine_lock are under it, for all engines (there is one, but for tests).
  * The others belong to whoever has the task's job: the pool, then one thread. Nothing is called out
  * of the engine under the lock; what has to be done after it is collected in a struct after.
@@ -72,7 +74,8 @@ struct task {
 	unsigned replans;
 
 	TAILQ_ENTRY(task) all GUARDED_BY(engine_lock);
-	TAILQ_ENTRY(task) queue GUARDED_BY(engine_lock);	/* admitted and not over */
+	TAILQ_ENTRY(task) queue GUARDED_BY(engine_lock);
+	bool queued GUARDED_BY(engine_lock);	/* in that: admitted (or has its locks) and not over */
 	enum task_phase phase GUARDED_BY(engine_lock);
 	enum task_state state GUARDED_BY(engine_lock);
 	bool listed GUARDED_BY(engine_lock);	/* in the engine's list of all */

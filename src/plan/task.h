@@ -2,7 +2,8 @@
 /*
  * Tasks: requests on their way through look, plan, act, prove. The engine plans each at once,
  * queues it while an earlier task has one of its locks, plans it again from a fresh look when the
- * locks are held, and runs only that second plan.
+ * locks are held, and runs only that second plan. Where the locks are known beforehand and nobody
+ * is in the way, they are taken first, and the two are one.
  *
  * Any thread may call everything here; nothing here blocks except engine_start() and engine_stop().
  * Planning and steps run in task threads (at most 64; one is kept for urgent operations). Whoever
@@ -42,8 +43,14 @@ struct operation {
 	bool urgent; /* force-stop: goes before what is queued, and ends waits in its way */
 
 	/*
+	 * plan_lock() what plan() will lock, as far as that is known without asking anybody. 0, or -1
+	 * where it is not. May be NULL. In a task thread.
+	 */
+	int (*locks)(void *request, void *services, struct plan *plan);
+	/*
 	 * Look, and call the planner. Runs in a task thread. locked: the locks of an earlier call
-	 * are held, so look freshly at everything it touches; false: cached news is good enough.
+	 * are held (or it is a dry run), so look freshly at everything it touches; false: cached
+	 * news is good enough.
 	 * 0: plan is filled (also with refusals). -1: the request cannot be planned (not found).
 	 */
 	int (*plan)(void *request, void *services, bool locked, struct plan *plan,

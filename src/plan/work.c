@@ -120,8 +120,10 @@ static void move_to_end(struct task *task, struct ending *end) REQUIRES(engine_l
 static void take_from_lists(struct engine *engine, struct task *task) REQUIRES(engine_lock)
 {
 	engine->unfinished--;
-	if (task->kept) {
+	if (task->queued)
 		TAILQ_REMOVE(&engine->queue, task, queue);
+	task->queued = false;
+	if (task->kept) {
 		engine->ended++;
 		if (engine->ended > TASK_KEPT)
 			engine_arm(engine, 0);	/* the timer's round forgets the oldest */
@@ -227,6 +229,24 @@ static void finish_well(struct task *task, struct plan *plan, bool changed)
 
 /* ---- the first plan ---- */
 
+/* It is a task from now on. */
+static void keep(struct task *task, const struct plan *plan, struct after *after)
+	REQUIRES(engine_lock)
+{
+	task->kept = task->planned = true;
+	task->steps = plan->steps.n;
+	snprintf(task->title, sizeof(task->title), "%s", plan->title);
+	task_release_waiters(task, false, after);
+	after_changed(after, task);
+}
+
+static void into_queue(struct task *task) REQUIRES(engine_lock)
+{
+	if (!task->queued)
+		TAILQ_INSERT_TAIL(&task->engine->queue, task, queue);
+	task->queued = true;
+}
+
 static void admit(struct task *task, struct plan *plan)
 {
 	struct engine *engine = task->engine;
@@ -235,16 +255,74 @@ static void admit(struct task *task, struct plan *plan)
 	task->work = WORK_SECOND_PLAN;
 	lock_take(&engine_lock);
 	task->phase = PHASE_QUEUED;
-	task->kept = task->planned = true;
-	task->steps = plan->steps.n;
-	snprintf(task->title, sizeof(task->title), "%s", plan->title);
+	task->holding = false;
 	task_set_locks(task, &plan->locks, NULL);
-	TAILQ_INSERT_TAIL(&engine->queue, task, queue);
-	task_release_waiters(task, false, &after);
-	after_changed(&after, task);
+	into_queue(task);
+	keep(task, plan, &after);
 	schedule(engine, &after);
 	lock_give(&engine_lock);
 	after_run(engine, &after);
+}
+
+/* Nobody has or waits for what it will lock: then it has that from now on, before any look. */
+static bool take_locks(struct task *task)
+{
+	CLEANUP(plan_freep) struct plan *plan = plan_new();
+	const struct operation *operation = task->operation;
+	struct engine *engine = task->engine;
+	bool free;
+
+	if (task->options.dry_run || !operation->locks ||
+	    operation->locks(task->request, engine->config.services, plan) < 0)
+		return false;
+	lock_take(&engine_lock);
+	free = !engine->stopping && !schedule_meets(engine, task, &plan->locks);
+	if (free) {
+		task->phase = PHASE_WORK;
+		task->holding = true;
+		snprintf(task->title, sizeof(task->title), "%s", operation->name);
+		task_set_locks(task, &plan->locks, NULL);
+		into_queue(task);
+	}
+	lock_give(&engine_lock);
+	return free;
+}
+
+static void begin_run(struct task *task, struct plan *plan);
+
+/* The first plan with its locks held is also the second. True: there is a run now. */
+static bool only_plan(struct task *task)
+{
+	CLEANUP(plan_freep) struct plan *plan = plan_new();
+	struct after after = { 0 };
+	struct error why = { 0 };
+	bool within;
+
+	if (make_plan(task, true, plan, &why) < 0) {
+		plan->refusals.n = 0;
+		finish_unplanned(task, plan, &why);
+		return false;
+	}
+	lock_take(&engine_lock);
+	within = plan_locks_within(&plan->locks, &task->locks);
+	lock_give(&engine_lock);
+	if (!within) {
+		admit(task, plan);
+		return false;
+	}
+	if (judge(task, plan, &why) < 0) {
+		finish_unplanned(task, plan, &why);
+		return false;
+	}
+	lock_take(&engine_lock);
+	keep(task, plan, &after);
+	lock_give(&engine_lock);
+	after_run(task->engine, &after);
+	if (plan->steps.n)
+		begin_run(task, TAKE_PTR(plan));
+	else
+		finish_well(task, plan, false);
+	return task->work == WORK_RUN;
 }
 
 static void first_plan(struct task *task)
@@ -254,7 +332,8 @@ static void first_plan(struct task *task)
 	struct error why = { 0 };
 	bool waits;
 
-	if (make_plan(task, false, plan, &why) < 0) {
+	/* what is shown is to be what would be done: as fresh as that */
+	if (make_plan(task, task->options.dry_run, plan, &why) < 0) {
 		plan->refusals.n = 0;	/* it is no answer to the request any more */
 		finish_unplanned(task, plan, &why);
 		return;
@@ -519,9 +598,15 @@ void work_job(void *data, struct pool_job *job)
 	lock_take(&engine_lock);
 	task->in_pool = false;
 	lock_give(&engine_lock);
-	if (task->work == WORK_FIRST_PLAN)
-		first_plan(task);
-	else if (task->work == WORK_RUN || second_plan(task))
+	if (task->work == WORK_RUN)
 		go_on(task);
+	else if (task->work == WORK_SECOND_PLAN) {
+		if (second_plan(task))
+			go_on(task);
+	} else if (!take_locks(task)) {
+		first_plan(task);
+	} else if (only_plan(task)) {
+		go_on(task);
+	}
 	task_unref(task);	/* the job's */
 }

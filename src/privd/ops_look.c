@@ -85,14 +85,14 @@ enum privd_status op_read_critical(struct op *op)
 {
 	CLEANUP(arena_freep) struct arena *arena = arena_new();
 	CLEANUP(inventory_releasep) struct inventory *inventory = NULL;
-	struct inventory_changes all = { .all = true };
+	struct inventory_changes all = { .all = true, .no_iommu = true };
 	struct class_filter filter = { .n_extra = (int)op->request->n_classes };
 	enum privd_status status = PRIVD_OK;
 	struct list critical = { 0 };
 	struct error err = { 0 };
 
 	memcpy(filter.extra, op->request->classes, sizeof(filter.extra));
-	inventory = inventory_build(op->root, &filter, names_open(op->root), NULL, &all, &err);
+	inventory = inventory_build(op->root, &filter, NULL, NULL, &all, &err);
 	if (!inventory || critical_find(op->root, inventory, arena, &critical, &err) < 0)
 		return unreadable(op, &err);
 	for (LIST_EACH(struct critical, c, &critical))
