@@ -548,6 +548,62 @@ static void test_two_equal_requests_write_once(void **state)
 	assert_int_equal(world_logged(f->world, DID_APPLY), 4);
 }
 
+/* Nobody in the way: one plan, with the locks held. Somebody: two, as ever. */
+static void test_known_locks_are_taken_before_the_only_plan(void **state)
+{
+	struct fixture *f = *state;
+	struct world_request *request = world_request(four, 4);
+	atomic_int plans = 0;
+	struct task *a, *b;
+
+	request->plans = &plans;
+	atomic_store(&f->world->cell[0].hang, 1);
+	a = submit(f, &world_known, request);
+	until_logged(f, DID_APPLY, 1);
+	assert_int_equal(atomic_load(&plans), 1);
+	request = world_request(four, 4);
+	request->plans = &plans;
+	b = submit(f, &world_known, request);
+	for (int i = 0; i < 1000 && atomic_load(&plans) < 2; i++)
+		usleep(1000);
+	atomic_store(&f->world->cell[0].hang, 0);
+	assert_ends(f, a, TASK_SUCCEEDED, NULL);
+	assert_ends(f, b, TASK_SUCCEEDED, NULL);
+	assert_int_equal(atomic_load(&plans), 3);
+	assert_int_equal(world_logged(f->world, DID_APPLY), 4);
+}
+
+/* Refused, or wrong: it never was a task, and what it had is free. */
+static void test_known_locks_are_given_back(void **state)
+{
+	struct fixture *f = *state;
+	struct world_request *refused = world_request(four, 2), *wrong = world_request(four, 2);
+	struct world_request *more = world_request(four, 2);
+	struct task_outcome outcome;
+	atomic_int plans = 0;
+	struct task *task;
+	json_t *list;
+
+	refused->refuse[0] = "held";
+	wrong->fail_plan = ERROR_NOT_FOUND;
+	for (int i = 0; i < 2; i++) {
+		task = world_do(f->engine, &world_known, i ? wrong : refused, NULL, &outcome);
+		assert_int_equal(outcome.state, TASK_FAILED);
+		assert_int_equal(outcome.error.code, i ? ERROR_NOT_FOUND : ERROR_REFUSED);
+		assert_false(outcome.kept);
+		task_outcome_finish(&outcome);
+		task_unref(task);
+	}
+	list = task_list(f->engine, -1);
+	assert_int_equal(json_array_size(list), 0);
+	json_decref(list);
+	more->more_locks = 1;	/* it needs one that was not known */
+	more->plans = &plans;
+	assert_ends(f, submit(f, &world_known, more), TASK_SUCCEEDED, NULL);
+	assert_int_equal(atomic_load(&plans), 2);
+	assert_cells(f, 10, 11, 0, 0);
+}
+
 /* What is refused while another is at work is judged again when that is over. */
 static void test_a_refusal_of_the_moment_is_not_final(void **state)
 {
@@ -1278,6 +1334,8 @@ int main(void)
 		TEST(test_cancel_is_refused_when_there_is_no_way_back),
 		TEST(test_cancel_of_what_is_queued_is_at_once),
 		TEST(test_two_equal_requests_write_once),
+		TEST(test_known_locks_are_taken_before_the_only_plan),
+		TEST(test_known_locks_are_given_back),
 		TEST(test_a_refusal_of_the_moment_is_not_final),
 		TEST(test_others_do_not_wait),
 		TEST(test_locks_that_turn_out_others_are_waited_for),

@@ -319,8 +319,23 @@ static void request_free(void *request)
 	free(r);
 }
 
+static int known_locks(void *request, void *services, struct plan *plan)
+{
+	const struct world_request *r = request;
+
+	(void)services;
+	for (size_t i = 0; i < r->n; i++)
+		plan_lock(plan, "cell:%d", r->wish[i].cell);
+	return 0;
+}
+
 const struct operation world_operation = {
 	.name = "make-so", .plan = make_so, .result = cells, .free = request_free
+};
+
+const struct operation world_known = {
+	.name = "make-so", .locks = known_locks,
+	.plan = make_so, .result = cells, .free = request_free
 };
 const struct operation world_urgent = { .name = "make-so-now",
 					.urgent = true,

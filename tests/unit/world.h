@@ -75,6 +75,7 @@ struct world_request {
 struct world_request *world_request(const struct world_wish *wish, size_t n);
 extern const struct operation world_operation;	/* result: {"cells": [values]} */
 extern const struct operation world_urgent;
+extern const struct operation world_known;	/* as world_operation; its locks are known beforehand */
 
 /* Fills services, tables, live_children. */
 void world_config(struct world *world, struct journal *journal, struct engine_config *config);
