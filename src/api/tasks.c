@@ -18,7 +18,8 @@ static struct engine *engine_of(const struct request *rq, struct error *err)
 static int no_task(const struct request *rq, struct error *err)
 {
 	error_set(err, ERROR_NOT_FOUND, "there is no task %.60s", rq->params[0]);
-	return error_hint(err, "the last %d are kept, at most for 7 days", TASK_KEPT);
+	return error_hint(err, "the last %d are kept, at most for 7 days and until the daemon is restarted; one that had "
+			       "not begun by then was not done", TASK_KEPT);
 }
 
 int tasks_list(struct request *rq, struct reply *reply, struct error *err)

@@ -89,6 +89,14 @@ int error_wrap(struct error *err, const char *fmt, ...)
 	return -1;
 }
 
+void error_add(struct error *err, const char *text)
+{
+	size_t n = strlen(err->message);
+
+	if (n && n + strlen(text) < sizeof(err->message))
+		snprintf(err->message + n, sizeof(err->message) - n, "%s", text);
+}
+
 int error_hint(struct error *err, const char *fmt, ...)
 {
 	va_list args;

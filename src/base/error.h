@@ -65,6 +65,8 @@ int error_errno(struct error *err, enum error_code code, int errno_value, const 
 	PRINTF(4, 5);
 /* Put "<what was being done>: " before the message. */
 int error_wrap(struct error *err, const char *fmt, ...) PRINTF(2, 3);
+/* Put text after the message, where there is one and room for all of it. */
+void error_add(struct error *err, const char *text);
 int error_hint(struct error *err, const char *fmt, ...) PRINTF(2, 3);
 int error_pointer(struct error *err, const char *fmt, ...) PRINTF(2, 3);
 

@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 
 enum {
-	OPEN_TRIES = 4096,	/* openat2 says EAGAIN while anything, anywhere, is being renamed */
+	OPEN_TRIES = 4096, /* openat2 says EAGAIN while anything, anywhere, is being renamed */
 	NUMBER_TEXT = 64,
 	PATH_BYTES = 4096,
 	FIRST_READ = 4096,
@@ -25,8 +25,12 @@ int fdpath_root(const char *directory)
 
 int fdpath_open(int root, const char *path, int flags)
 {
+	/* whatever stands where a file of the kernel should: to read it never waits for a writer */
+	int more = flags & O_PATH		     ? 0
+		   : (flags & O_ACCMODE) == O_RDONLY ? O_NOCTTY | O_NONBLOCK
+						     : O_NOCTTY;
 	struct open_how how = {
-		.flags = (uint64_t)(unsigned)(flags | O_CLOEXEC | (flags & O_PATH ? 0 : O_NOCTTY)),
+		.flags = (uint64_t)(unsigned)(flags | O_CLOEXEC | more),
 		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
 	};
 	long fd = -1;
@@ -187,7 +191,7 @@ ssize_t fdpath_readlink(int root, const char *path, char *buf, size_t size)
 		return fd;
 	n = readlinkat(fd, "", buf, size);
 	if (n < 0)
-		return errno == ENOENT ? -EINVAL : -errno;	/* "" of what is no link */
+		return errno == ENOENT ? -EINVAL : -errno; /* "" of what is no link */
 	if ((size_t)n == size)
 		return -ENAMETOOLONG;
 	buf[n] = '\0';

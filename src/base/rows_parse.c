@@ -246,7 +246,10 @@ static int unknown_field(struct reader *rd, const struct row *rows, const char *
 	for (const struct row *r = rows; r->kind; r++)
 		strbuf_printf(&names, "%s%s", r == rows ? "" : ", ", r->name);
 	error_set(rd->err, ERROR_UNKNOWN_FIELD, "there is no field \"%s\" here", name);
-	error_hint(rd->err, "the fields are: %s", strbuf_text(&names));
+	if (rows->kind)
+		error_hint(rd->err, "the fields are: %s", strbuf_text(&names));
+	else
+		error_hint(rd->err, "none is taken");
 	return error_pointer(rd->err, "%s/%s", pointer, escape(name, escaped));
 }
 

@@ -86,7 +86,8 @@ static void print_verdict(struct cli *cli, const json_t *device, const json_t *m
 {
 	const json_t *viable = json_object_get(device, "viable");
 	const json_t *ok = json_object_get(viable, "ok");
-	const char *reason = json_reason(cli, device, "viable");
+	const char *reason = json_reason(cli, device, "viable")
+				     ?: json_reason(cli, device, "viable.ok");
 
 	if (print_blockers(cli, members)) {
 		print_title(cli, "What can be done");

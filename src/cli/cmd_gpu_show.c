@@ -107,6 +107,13 @@ static void print_critical(struct cli *cli, const json_t *device)
 	print_field(cli, "boot display", yes_no(cli, device, "boot_vga"));
 }
 
+static const char *size_text(const struct cli *cli, int64_t bytes)
+{
+	if (bytes < 1024 * 1024)
+		return arena_printf(cli->arena, "%lld KiB", (long long)((bytes + 1023) / 1024));
+	return arena_printf(cli->arena, "%lld MiB", (long long)(bytes >> 20));
+}
+
 static const char *bars(const struct cli *cli, const json_t *device)
 {
 	const char *all = NULL;
@@ -115,9 +122,9 @@ static const char *bars(const struct cli *cli, const json_t *device)
 
 	json_array_foreach (json_object_get(device, "bars"), i, bar)
 		all = arena_printf(
-			cli->arena, "%s%s%lld: %lld MiB%s", all ?: "", all ? ", " : "",
+			cli->arena, "%s%s%lld: %s%s", all ?: "", all ? ", " : "",
 			(long long)json_number(bar, "index", -1),
-			(long long)json_number(bar, "size_mib", 0),
+			size_text(cli, json_number(bar, "size_bytes", 0)),
 			json_is_true(json_object_get(bar, "prefetchable")) ? " prefetchable" : "");
 	return all ?: field(cli, device, "bars");
 }

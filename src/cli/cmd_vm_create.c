@@ -167,9 +167,23 @@ static int set_options(const struct options *o, json_t *spec, struct failure *wh
 	return set_list(spec, "gpu_passthrough", &o->cards, parse_card, why);
 }
 
+/* A file says it in its own words; without one it is the command line that lacks them. */
+static int need_size(const struct options *o, struct failure *why)
+{
+	const char *missing = !o->cpus ? "cpus" : !o->memory ? "memory" : NULL;
+
+	if (o->file || !missing)
+		return 0;
+	error_set(&why->error, ERROR_USAGE, "--%s is missing", missing);
+	return error_hint(&why->error,
+			  "a VM needs --cpus=N and --memory=MIB, or a --file that says them");
+}
+
 int cmd_vm_create(struct cli *cli, char *const *words UNUSED, struct failure *why)
 {
-	json_t *spec = cli->options.file ? read_spec(cli->options.file, why) : json_object();
+	json_t *spec = need_size(&cli->options, why) < 0 ? NULL
+		       : cli->options.file		 ? read_spec(cli->options.file, why)
+							 : json_object();
 	struct change change = { "POST", "/api/vms", NULL, spec };
 	enum changed changed = CHANGE_FAILED;
 	json_t *vm = NULL;

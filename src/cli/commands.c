@@ -98,7 +98,8 @@ static const struct flag create_flags[] = {
 	{ "gpu", 0, FLAG_TEXTS, "ADDRESS[,rom=NAME][,primary][,function]", OPTION(cards),
 	  "A card, by the address of any of its functions: with another option ROM, as the "
 	  "guest's only display, that function alone. May be given several times." },
-	{ "id", 0, FLAG_TEXT, "ID", OPTION(id), "Its id; made from the name unless given." },
+	{ "id", 0, FLAG_TEXT, "ID", OPTION(id), "Its id; made from the name unless given.",
+	  .check = wire_vm_id_check },
 	{ "memory", 0, FLAG_NUMBER, "MIB", OPTION(memory), "Memory in MiB.", .min = 32,
 	  .max = 16777216 },
 	{ "name", 0, FLAG_TEXT, "NAME", OPTION(name), "Its name, for people." },

@@ -62,6 +62,15 @@ static void print_way_through(const struct cli *cli, const json_t *refusals)
 	fputc('\n', stderr);
 }
 
+/* For a program that reads stdout the problem is the answer. */
+static void print_problem(const struct cli *cli, const json_t *problem)
+{
+	CLEAN_FREE char *text = json_dumps(problem, JSON_COMPACT);
+
+	if (text)
+		print_json(cli, text, strlen(text));
+}
+
 static enum exit_code report_problem(const struct cli *cli, const struct failure *why)
 {
 	const char *detail = json_text(cli, why->problem, "detail");
@@ -73,6 +82,8 @@ static enum exit_code report_problem(const struct cli *cli, const struct failure
 	size_t i;
 	json_t *refusal;
 
+	if (cli->options.output == OUTPUT_JSON && !cli->printed)
+		print_problem(cli, why->problem);
 	fprintf(stderr, "horcrux: %s%s%s%s\n",
 		detail ?: json_text(cli, why->problem, "title") ?: why->error.message,
 		pointer ? " (at " : "", pointer ?: "", pointer ? ")" : "");

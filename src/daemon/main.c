@@ -585,17 +585,17 @@ static int start(struct error *err)
 /* ---- stop ---- */
 
 /* Something hangs in the helper: end the process as it is, the kernel tidies up. */
-static void stop(void)
+static void stop(int status)
 {
 	server_stop(d.server);
 	inbox_end();
 	if ((d.lives_run && !lives_stop()) || (d.book_run && !book_stop()) ||
 	    !acting_stop(d.acting, STOP_MS))
-		_exit(EXIT_SUCCESS);
+		_exit(status);
 	book_release(d.shown_book);
 	helper_stop(d.helper);
 	if (d.facts_run && !facts_stop())
-		_exit(EXIT_SUCCESS);
+		_exit(status);
 	facts_release(d.shown);
 	privd_free(d.privd);
 	keeper_stop(d.keeper);
@@ -622,7 +622,7 @@ static int run(void)
 int main(int argc, char **argv)
 {
 	struct error err = { 0 };
-	int r;
+	int r, status;
 
 	mallopt(M_ARENA_MAX, 2);
 	log_open("horcruxd");
@@ -637,6 +637,7 @@ int main(int argc, char **argv)
 	if (r < 0)
 		log_error("%s%s%s", err.message[0] ? err.message : "the event loop failed",
 			  err.hint[0] ? "; " : "", err.hint);
-	stop();
-	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	status = r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	stop(status);
+	return status;
 }

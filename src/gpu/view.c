@@ -104,6 +104,7 @@ static void set_bars(const struct function *f, struct arena *arena, struct wire_
 			continue;
 		bar = list_add(arena, &out->bars, struct wire_bar);
 		bar->index = b->index;
+		bar->size_bytes = (int64_t)b->bytes;
 		bar->size_mib = (int64_t)((b->bytes >> 20) + !!(b->bytes & 0xfffff));
 		bar->prefetchable = b->prefetchable;
 		bar->bits64 = b->bits64;

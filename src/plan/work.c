@@ -560,6 +560,8 @@ static void run_ended(struct task *task, enum run_verdict verdict)
 		finish_well(task, plan, task->run->changed);
 		return;
 	}
+	if (verdict == RUN_ROLLED_BACK)
+		error_add(&end.error, "; what was done before is undone");
 	ending_of_plan(&end, plan);
 	if (task->run->changed)
 		refresh(task, plan);

@@ -26,6 +26,7 @@ static const struct row bar_rows[] = {
 	{ "index", ROW_INT, ROW_NOT_NULL, AT(wire_bar, index), .help = "number of the BAR" },
 	{ "size_mib", ROW_INT, ROW_NOT_NULL, AT(wire_bar, size_mib),
 	  .help = "size in MiB, rounded up" },
+	{ "size_bytes", ROW_INT, ROW_NOT_NULL, AT(wire_bar, size_bytes), .help = "exact size" },
 	{ "prefetchable", ROW_BOOL, ROW_NOT_NULL, AT(wire_bar, prefetchable),
 	  .help = "prefetchable memory" },
 	{ "bits64", ROW_BOOL, ROW_NOT_NULL, AT(wire_bar, bits64), .help = "64-bit BAR" },

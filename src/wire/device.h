@@ -18,6 +18,7 @@ struct wire_function {
 struct wire_bar {
 	int64_t index;
 	int64_t size_mib;	/* rounded up */
+	int64_t size_bytes;
 	int prefetchable;
 	int bits64;
 };

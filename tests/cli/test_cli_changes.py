@@ -79,6 +79,9 @@ def test_refused(run, daemon):
               stub.problem(409, "refused", "the host's console is on it", refusals=[REFUSAL]))
     done = run("gpu", "bind", "0000:01:00.0")
     assert done.code == 3 and done.out == "" and "--accept=console_card" in done.err
+    done = run("gpu", "bind", "0000:01:00.0", "-o", "json")
+    assert done.code == 3 and json.loads(done.out)["refusals"] == [REFUSAL]
+    assert "--accept=console_card" in done.err
 
 
 # ---- plans ----
@@ -248,7 +251,7 @@ def test_files_that_are_none(run, daemon, tmp_path, text):
 
 def test_a_field_that_is_wrong(run, daemon):
     daemon.on("POST", "/api/vms", stub.problem(422, "invalid_value", "there is no VM of 0 CPUs", pointer="/cpus"))
-    done = run("vm", "create", "--memory=64")
+    done = run("vm", "create", "--cpus=1", "--memory=64")
     assert done.code == 1 and "(at /cpus)" in done.err
 
 
@@ -306,7 +309,7 @@ def test_answers_of_another_shape_are_no_crash(run, daemon):
         for method, path, words in (
                 ("GET", "/api/vms", ["vm", "list"]), ("GET", "/api/vms/a", ["vm", "show", "a"]),
                 ("GET", "/api/tasks", ["task", "list"]), ("GET", "/api/tasks/a", ["task", "show", "a"]),
-                ("POST", "/api/vms", ["vm", "create"]), ("POST", "/api/vms/a/start", ["vm", "start", "a"]),
+                ("POST", "/api/vms", ["vm", "create", "--cpus=1", "--memory=64"]), ("POST", "/api/vms/a/start", ["vm", "start", "a"]),
                 ("POST", "/api/vms/a/start?dry_run=true", ["vm", "start", "a", "--plan"]),
                 ("POST", f"{CARD}/bind-vfio", ["gpu", "bind", "0000:01:00.0"])):
             daemon.on(method, path, stub.says(body))

@@ -8,6 +8,9 @@ import pytest
 @pytest.mark.parametrize("words, says", [
     ([], "a command is missing"),
     (["frob"], 'no command "frob"'),
+    (["vm", "create"], "--cpus is missing"),
+    (["vm", "create", "--cpus=1"], "--memory is missing"),
+    (["vm", "create", "--cpus=1", "--memory=64", "--id=a/b"], "a/b"),
     (["gpu"], 'what about "gpu"'),
     (["gpu", "frob"], 'no command "gpu frob"'),
     (["gpu", "list", "x"], "one word too many"),
