@@ -36,9 +36,12 @@ static int change(struct cli *cli, const char *address, const char *verb, json_t
 
 static void stays(struct cli *cli, const json_t *device, const char *because)
 {
+	bool bare = json_is_null(json_object_get(device, "driver")) && !json_reason(cli, device, "driver");
+
 	/* with --output=json stdout is for the answers alone */
-	fprintf(cli->options.output == OUTPUT_JSON ? stderr : stdout, "%s stays on %s: %s\n",
-		gpu_word(cli, device, "pci_address"), gpu_word(cli, device, "driver"), because);
+	fprintf(cli->options.output == OUTPUT_JSON ? stderr : stdout, "%s stays %s%s: %s\n",
+		gpu_word(cli, device, "pci_address"), bare ? "without a driver" : "on ",
+		bare ? "" : gpu_word(cli, device, "driver"), because);
 }
 
 /* A running VM that has the card; NULL. */

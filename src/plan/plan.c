@@ -27,7 +27,7 @@ void plan_free(struct plan *plan)
 	arena_free(plan->arena);
 }
 
-static const char *format(struct plan *plan, const char *fmt, va_list args)
+static PRINTF(2, 0) const char *format(struct plan *plan, const char *fmt, va_list args)
 {
 	char text[1024];
 

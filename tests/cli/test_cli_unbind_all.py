@@ -53,8 +53,8 @@ def test_each_card_by_what_it_is(run, daemon):
 
 
 def test_what_does_not_come_back_is_told_and_the_others_do(run, daemon):
-    daemon.on("GET", DEVICES, stub.says([device(f"0000:0{n}:00.0", state) for n, state in
-                                         ((1, "stuck"), (2, "ready"), (3, "ready"))]))
+    daemon.on("GET", DEVICES, stub.says([device(f"0000:0{n}:00.0", state, driver) for n, state, driver in
+                                         ((1, "stuck", None), (2, "ready", "vfio-pci"), (3, "ready", "vfio-pci"))]))
     daemon.on("POST", f"{DEVICES}/0000:01:00.0/unbind-vfio?dry_run=true",
               plan(refusals=[refusal("stuck", "an earlier unbind of it has not come back")]))
     for n in (2, 3):
@@ -65,7 +65,7 @@ def test_what_does_not_come_back_is_told_and_the_others_do(run, daemon):
     done = run()
     assert done.code == 1
     assert done.out.splitlines() == [
-        "0000:01:00.0 stays on vfio-pci: an earlier unbind of it has not come back",
+        "0000:01:00.0 stays without a driver: an earlier unbind of it has not come back",
         "0000:03:00.0 is on radeon: host, on its host driver"]
     assert "the kernel hangs" in done.err and "2 cards were not given back" in done.err
 
