@@ -35,6 +35,7 @@ static const struct {
 	[ERROR_GONE] = { "gone", 409, "It vanished meanwhile" },
 	[ERROR_HELPER] = { "helper_unavailable", 503, "The privileged helper is not available" },
 	[ERROR_LIBVIRT] = { "libvirt_unavailable", 503, "libvirt is not available" },
+	[ERROR_LIBVIRT_FAILED] = { "libvirt_failed", 502, "libvirt or QEMU could not do it" },
 	[ERROR_STORE] = { "store_unavailable", 503, "The store is not available" },
 	[ERROR_READ_ONLY] = { "read_only", 503, "This host root can only be read" },
 	[ERROR_UNREACHABLE] = { "unreachable", 503, "The daemon does not answer" },

@@ -41,7 +41,8 @@ enum error_code {
 	ERROR_CANCELLED,
 	ERROR_GONE,		/* the device or domain vanished meanwhile */
 	ERROR_HELPER,		/* horcrux-privd cannot be reached */
-	ERROR_LIBVIRT,		/* libvirt cannot be reached or refused */
+	ERROR_LIBVIRT,		/* libvirt cannot be reached */
+	ERROR_LIBVIRT_FAILED,	/* libvirt answers, and it or QEMU could not do it */
 	ERROR_STORE,		/* our own files: disk full, database locked */
 	ERROR_READ_ONLY,	/* this host root cannot be written to */
 	ERROR_UNREACHABLE,	/* (CLI) the daemon does not answer */

@@ -266,7 +266,9 @@ static int look(struct round *round)
 
 static void show(struct round *round)
 {
+	CLEANUP(inventory_releasep) struct inventory *inv = inventory_acquire();
 	struct vm_view_facts facts = { .node = o.services->gpu.node,
+				       .inventory = inv,
 				       .domains = round->up ? &round->domains : NULL,
 				       .domains_unknown = round->why.message };
 	struct list views = { 0 };

@@ -6,6 +6,7 @@
 
 #include "vm/start.h"
 #include "vm/steps.h"
+#include "vm/view.h"
 
 enum { GIB_SHIFT = 30 };
 
@@ -150,6 +151,6 @@ int vm_change_plan(struct plan *plan, const struct vm_facts *facts,
 		later = true;
 	}
 	if (later && running)
-		plan_warn(plan, "the VM runs: its cpus and memory change at its next start");
+		plan_warn(plan, "%s", vm_changes_later);
 	return any || later ? write_record(plan, &vm, facts->stored, err) : 0;
 }

@@ -8,11 +8,12 @@
  * waits for it. What runs is asked of libvirt and copied nowhere, but for a list of running domains
  * that events keep fresh, so that reading VMs asks nothing.
  *
- * Errors of every call: ERROR_LIBVIRT (no connection, no answer in time, libvirt refused),
- * ERROR_NOT_FOUND, ERROR_EXISTS, ERROR_CONFLICT (busy, or in a state that does not allow it),
- * ERROR_INTERNAL (libvirt finds our XML wrong); libvirt's words in one line, and a hint.
- * Out-parameters are untouched on failure. Every function but virt_free(): any thread, but not the
- * event callbacks' thread.
+ * Errors of every call: ERROR_LIBVIRT (no connection, or no answer in time), ERROR_LIBVIRT_FAILED
+ * (libvirt answers, and it or QEMU could not do it), ERROR_STORE (no room for it), ERROR_NOT_FOUND,
+ * ERROR_EXISTS, ERROR_CONFLICT (busy, or in a state that does not allow it), ERROR_INTERNAL
+ * (libvirt finds our XML wrong); libvirt's words in one line, and a hint. Out-parameters are
+ * untouched on failure. Every function but virt_free(): any thread, but not the event callbacks'
+ * thread.
  */
 #pragma once
 
@@ -30,6 +31,8 @@ struct virt_domain {
 	enum virt_state state;
 	const char *vm;	      /* the VM's id, equal to name; NULL: it is somebody else's */
 	struct list hostdevs; /* struct pci_address that it has */
+	unsigned cpus;	      /* that it runs with; 0: not known */
+	uint64_t memory_mib;
 	/* RFC 3339; NULL: not known (not ours, and started before anybody looked). */
 	const char *started_at;
 };

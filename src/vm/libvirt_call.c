@@ -151,8 +151,11 @@ static void *call_main(void *data)
 	int r = call->run(call, conn);
 
 	/* Asks nobody: it is whether the socket is open. */
-	if (r < 0 && conn && virConnectIsAlive(conn) == 0)
+	if (r < 0 && conn && virConnectIsAlive(conn) == 0) {
+		if (call->err.code == ERROR_LIBVIRT_FAILED)
+			call->err.code = ERROR_LIBVIRT; /* it was not libvirt that said so */
 		virt_lost(call->link->generation, "libvirt closed the connection");
+	}
 	lock_take(&call_lock);
 	call->result = r;
 	call->done = true;

@@ -34,6 +34,8 @@ void domain_copy(struct arena *arena, struct list *list, const struct virt_domai
 	copy->state = domain->state;
 	copy->vm = arena_strdup(arena, domain->vm);
 	copy->started_at = arena_strdup(arena, domain->started_at);
+	copy->cpus = domain->cpus;
+	copy->memory_mib = domain->memory_mib;
 	for (LIST_EACH(const struct pci_address, address, &domain->hostdevs))
 		*list_add(arena, &copy->hostdevs, struct pci_address) = *address;
 }
@@ -67,10 +69,11 @@ static int look(struct call *call, virDomainPtr dom)
 	char uuid[VIR_UUID_STRING_BUFLEN];
 	struct virt_domain domain = { .name = virDomainGetName(dom), .uuid = uuid };
 	CLEAN_FREE char *xml = NULL;
-	int state, r;
+	virDomainInfo info;
+	int r;
 
-	r = virDomainGetState(dom, &state, NULL, 0);
-	if (!r && state_of(state) == VIRT_OFF)
+	r = virDomainGetInfo(dom, &info);
+	if (!r && state_of(info.state) == VIRT_OFF)
 		return 0;
 	if (!r)
 		r = virDomainGetUUIDString(dom, uuid);
@@ -78,7 +81,9 @@ static int look(struct call *call, virDomainPtr dom)
 		r = -1;
 	if (r < 0)
 		return virt_error_is(VIR_ERR_NO_DOMAIN) ? 0 : virt_failed(&call->err, call->what);
-	domain.state = state_of(state);
+	domain.state = state_of(info.state);
+	domain.cpus = info.nrVirtCpu;
+	domain.memory_mib = info.maxMem / 1024;
 	read_xml(xml, call->arena, &domain);
 	domain_copy(call->arena, &call->domains, &domain);
 	return 0;

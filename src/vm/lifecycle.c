@@ -334,10 +334,11 @@ static void ask_domain(struct vm_services *services, struct vm_facts *facts, str
 
 static json_t *result(void *data, void *services, struct error *err)
 {
+	CLEANUP(inventory_releasep) struct inventory *inv = inventory_acquire();
 	CLEAN_FACTS struct vm_facts facts;
 	struct vm_services *sv = services;
 	struct vm_request *request = data;
-	struct vm_view_facts view = { .node = sv->gpu.node };
+	struct vm_view_facts view = { .node = sv->gpu.node, .inventory = inv };
 	struct list domains = { 0 };
 	struct virt_host host;
 	struct wire_vm vm;

@@ -6,6 +6,8 @@
 
 #include "vm/domain_xml.h"
 
+const char vm_changes_later[] = "the VM runs: its cpus and memory change at its next start";
+
 static const struct virt_domain *find(const struct vm_view_facts *facts, const char *vm)
 {
 	if (!facts->domains)
@@ -51,6 +53,35 @@ static void set_state(const struct vm_view_facts *facts, struct arena *arena, st
 	*pair = (struct row_pair){ "state", facts->domains_unknown ?: "libvirt was not asked" };
 }
 
+/* Its start would be refused for it. */
+static void warn_of_missing(const struct vm_view_facts *facts, const struct wire_vm_spec *spec,
+			    struct arena *arena, struct list *warnings)
+{
+	struct pci_address address;
+
+	if (!facts->inventory)
+		return;
+	for (LIST_EACH(const struct wire_passthrough, card, &spec->gpu_passthrough))
+		if (pci_address_parse(card->pci_address, &address) &&
+		    !inventory_card(facts->inventory, address))
+			list_add_string(arena, warnings,
+					arena_printf(arena,
+						     "there is no card at %s, which it is to have",
+						     card->pci_address));
+}
+
+/* cpus and memory are changed while it runs too. */
+static void warn_of_later(const struct vm_view_facts *facts, const struct wire_vm_spec *spec,
+			  struct arena *arena, struct list *warnings)
+{
+	const struct virt_domain *domain = find(facts, spec->id);
+
+	if (!domain || !domain->cpus ||
+	    (domain->cpus == (uint64_t)spec->cpus && domain->memory_mib == (uint64_t)spec->memory))
+		return;
+	list_add_string(arena, warnings, vm_changes_later);
+}
+
 static bool has_primary(const struct wire_vm_spec *spec)
 {
 	for (LIST_EACH(const struct wire_passthrough, card, &spec->gpu_passthrough))
@@ -73,6 +104,8 @@ void vm_view(const struct vm_view_facts *facts, const struct vm_record *vm, stru
 	out->created_at = vm->created_at;
 	out->warnings = out->unknown = (struct list){ 0 };
 	set_state(facts, arena, out);
+	warn_of_missing(facts, &vm->spec, arena, &out->warnings);
+	warn_of_later(facts, &vm->spec, arena, &out->warnings);
 	domain_warnings(!facts->no_kvm, has_primary(&vm->spec), arena, &out->warnings);
 	if (facts->held_back)
 		list_add_string(arena, &out->warnings,

@@ -15,6 +15,7 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+pytest.register_assert_rewrite("vms")
 import lab  # noqa: E402
 from cache import LabError, need_root  # noqa: E402
 

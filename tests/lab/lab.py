@@ -311,11 +311,26 @@ class Machine:
         return self
 
     def boot(self, kind, image, base, form):
-        self._launch(kind, image, base, form, [])
+        self._overlay(base, form)
+        self._launch(kind, image, [])
+        self._connect(240)
+
+    def reboot(self):
+        """The host boots anew, from its own disk. Cards that were plugged are not there any more."""
+        self.ssh("systemctl --no-block reboot")
+        self.process.wait(patience(120))        # it does not reset, it ends
+        self.close_ssh()
+        self._qmp.close()
+        for name in list(self.servers):
+            self.servers[name].kill()
+            self.servers.pop(name).wait(20)
+        (self.folder / "qmp").unlink(missing_ok=True)
+        self._launch(self.kind, images.host_image(self.kind.dist), [])
         self._connect(240)
 
     def restore(self, kind, image, saved):
-        self._launch(kind, image, saved / "disk.qcow2", "qcow2", ["-incoming", "defer"])
+        self._overlay(saved / "disk.qcow2", "qcow2")
+        self._launch(kind, image, ["-incoming", "defer"])
         self.qmp("migrate-set-capabilities",
                  {"capabilities": [{"capability": "mapped-ram", "state": True}]})
         self.qmp("migrate-incoming", {"uri": f"file:{saved}/memory"})
@@ -325,11 +340,12 @@ class Machine:
         self._connect(60)
         self.ssh(AFTER_RESTORE.format(now=f"{time.time():.3f}"))
 
-    def _launch(self, kind, image, base, form, more):
+    def _overlay(self, base, form):
+        overlay(self.folder / "disk.qcow2", base, form)
+
+    def _launch(self, kind, image, more):
         self.kind = kind
-        disk = self.folder / "disk.qcow2"
-        overlay(disk, base, form)
-        argv = qemu_argv(kind, self.folder, image, disk) + more
+        argv = qemu_argv(kind, self.folder, image, self.folder / "disk.qcow2") + more
         self.process = self.child(argv, "qemu.log")
         self._qmp = Qmp(self.folder / "qmp")
         for line in self.qmp("human-monitor-command", {"command-line": "info usernet"}).splitlines():

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stock Debian 12: the oldest kernel, QEMU and libvirt that are promised to work."""
 
+from vms import *  # noqa: F403 its fixtures
+from vms import journey
+
 KIND = "bookworm-intel"
 
 
@@ -21,3 +24,7 @@ def test_cards_and_iommu(machine):
     answer = machine.api("GET", "/api/gpu/iommu-status").body
     assert answer["enabled"] is True
     assert answer["kind"] == "intel"
+
+
+def test_the_journey(machine):
+    journey(machine)

@@ -922,7 +922,7 @@ static void test_errors(void **state UNUSED)
 		  "vfio 0000:01:00.0: failed to setup container for group 5: Failed to set iommu "
 		  "for "
 		  "container: Operation not permitted.\n",
-		  ERROR_LIBVIRT,
+		  ERROR_LIBVIRT_FAILED,
 		  "doing it failed: process exited while connecting to monitor: "
 		  "qemu-system-x86_64: -device "
 		  "vfio-pci,host=0000:01:00.0: vfio 0000:01:00.0: failed to setup container for "
@@ -967,8 +967,12 @@ static void test_errors(void **state UNUSED)
 		{ VIR_ERR_OPERATION_TIMEOUT, "Timed out: cannot acquire state change lock",
 		  ERROR_CONFLICT, "doing it failed: Timed out: cannot acquire state change lock",
 		  "try again" },
-		{ VIR_ERR_RPC, "\todd \x01\x7f text  ", ERROR_LIBVIRT, "doing it failed: odd text",
-		  "journalctl" },
+		{ VIR_ERR_SYSTEM_ERROR, "cannot fill file '/p/a.qcow2': No space left on device",
+		  ERROR_STORE,
+		  "doing it failed: cannot fill file '/p/a.qcow2': No space left on device",
+		  "make room" },
+		{ VIR_ERR_RPC, "\todd \x01\x7f text  ", ERROR_LIBVIRT_FAILED,
+		  "doing it failed: odd text", "journalctl" },
 	};
 	struct error err;
 
