@@ -25,7 +25,7 @@ def test_a_reboot_gives_nothing_back(machine):
 
 
 @pytest.mark.parametrize("way,command", [("destroyed", "virsh destroy destroyed"),
-                                         ("killed", "kill -KILL $(pgrep -f guest=killed)")])
+                                         ("killed", "kill -KILL $(cat /run/libvirt/qemu/killed.pid)")])
 def test_by_others(machine, way, command):
     create(machine, way)
     machine.ssh(command)
@@ -51,13 +51,13 @@ def test_while_the_daemon_was_down(machine):
 def test_a_running_vm_survives_the_daemons(machine):
     create(machine, "lives")
     seen(machine, "lives")
-    qemu = machine.ssh("pgrep -f guest=lives").out
+    qemu = machine.ssh("cat /run/libvirt/qemu/lives.pid").out
     began = machine.ssh("horcrux vm show lives -o json | sed 's/.*\"started_at\":\"\\([^\"]*\\).*/\\1/'").out
     for command in ("systemctl kill -s KILL horcruxd horcrux-privd", "systemctl restart horcruxd horcrux-privd"):
         machine.ssh(command)
         machine.wait(DAEMONS_UP)
         becomes(machine, "lives", "running")
-        assert drivers(machine) == VFIO and machine.ssh("pgrep -f guest=lives").out == qemu
+        assert drivers(machine) == VFIO and machine.ssh("cat /run/libvirt/qemu/lives.pid").out == qemu
     assert began in machine.ssh("horcrux vm show lives -o json").out
     act(machine, "lives", "stop")
     comes_home(machine)
