@@ -140,11 +140,12 @@ def artefact(name, key, make):
 
 def keep_newest(prefix, count, used):
     """Removes the oldest artefacts PREFIX* beyond `count`; the one in use stays, whatever its age."""
-    os.utime(used)
-    found = [path for path in cache_dir().glob(prefix + "*") if path.suffix != ".part"]
-    for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[count:]:
-        if path != used:
-            remove(path)
+    with locked(f"{prefix}newest"):     # another run may be at it too
+        os.utime(used)
+        found = [path for path in cache_dir().glob(prefix + "*") if path.suffix != ".part"]
+        for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[count:]:
+            if path != used:
+                remove(path)
 
 
 def need_root(what):
