@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from vms import *  # noqa: F403 its fixtures
-from vms import (DEVICES, DIRTY, HOME, ONE, ONE_HOME, POOL, TWO, VFIO, act, comes_home, create, device, drivers, end,
-                 journey, remove, running_xml, seen, show, spec_of, state)
+from vms import (DEVICES, DIRTY, HOME, ONE, ONE_HOME, POOL, TWO, VFIO, act, becomes, comes_home, create, device,
+                 drivers, end, journey, remove, running_xml, seen, show, spec_of, state)
 
 
 def console_of(machine):
@@ -58,8 +58,8 @@ def create_is_refused_as_gone(machine, name, address):
 
 
 def test_with_a_rom(machine):
-    machine.ssh("install -d /var/lib/horcrux/roms && rom=$(find / -xdev -name vgabios-ati.bin 2>/dev/null | head -n 1) && "
-                "cp $rom /var/lib/horcrux/roms/ati.bin && chmod 644 /var/lib/horcrux/roms/ati.bin && "
+    machine.ssh("install -d /var/lib/horcrux/roms && rom=$(find / -xdev -name vgabios-ati.bin 2>/dev/null | head -n 1) "
+                "&& cp $rom /var/lib/horcrux/roms/ati.bin && chmod 644 /var/lib/horcrux/roms/ati.bin && "
                 "head -c 512 $rom | tr '\\002' '\\003' >/var/lib/horcrux/roms/bad.bin")
     create(machine, "rom", gpu={"rom_file": "ati.bin"})
     assert "rom=1002:5159" in seen(machine, "rom")
@@ -104,7 +104,8 @@ def test_console_card_accepted_by_name(machine):
     create(machine, "console", console, gpu={"primary_gpu": True}, accept=["console_card", "no_reset"])
     assert "01:00.0 1234:1111 030000" in seen(machine, "console")
     devices = running_xml(machine, "console").find("devices")
-    assert not devices.findall("graphics") and {v.find("model").get("type") for v in devices.findall("video")} <= {"none"}
+    assert not devices.findall("graphics")
+    assert {v.find("model").get("type") for v in devices.findall("video")} <= {"none"}
     act(machine, "console", "kill")
     comes_home(machine, (console,), home)
     machine.wait("grep -q bochs /proc/fb", timeout=20, what="the console is back on its card")
@@ -158,7 +159,8 @@ def test_foreign_domain_is_named(machine):
               "function='0'/></source></hostdev><memballoon model='none'/></devices></domain>")
     machine.push(domain.encode(), "/root/foreign.xml", mode="600")
     machine.ssh("virsh create /root/foreign.xml", timeout=120)
-    machine.wait(f"horcrux gpu show {ONE} -o json | grep -q '\"name\":\"foreign\"'", timeout=20, what="it is named in used_by")
+    machine.wait(f"horcrux gpu show {ONE} -o json | grep -q '\"name\":\"foreign\"'", timeout=20,
+                 what="it is named in used_by")
     assert ("vm", "foreign") in [(u["kind"], u["name"]) for u in device(machine, ONE)["used_by"]]
     answer = machine.api("POST", f"{DEVICES}/{ONE}/unbind-vfio")
     assert answer.status == 409 and "foreign" in str(answer.body["refusals"])
@@ -174,12 +176,13 @@ def test_foreign_domain_is_named(machine):
 
 
 def slots(devices):
-    """Root port -> the host's functions behind it, by where they are in the guest."""
+    """(guest's bus, slot) -> the host's functions there."""
     found = {}
-    for card in devices.findall("hostdev"):
-        to, source = card.find("address"), card.find("source/address")
-        found.setdefault((to.get("bus"), to.get("slot")), {})[int(to.get("function"), 0)] = "{:04x}:{:02x}:{:02x}.{:x}".format(
-            *(int(source.get(k), 0) for k in ("domain", "bus", "slot", "function")))
+    for passed in devices.findall("hostdev"):
+        to, source = passed.find("address"), passed.find("source/address")
+        numbers = [int(source.get(k), 0) for k in ("domain", "bus", "slot", "function")]
+        card = found.setdefault((to.get("bus"), to.get("slot")), {})
+        card[int(to.get("function"), 0)] = "{:04x}:{:02x}:{:02x}.{:x}".format(*numbers)
     return found
 
 
@@ -239,7 +242,8 @@ def test_who_hangs_up_makes_no_vm(machine):
     machine.push(script.encode(), "/tmp/stranger-vm.py", mode="644")
     body = json.dumps(spec_of("stranger", disk_size=1))
     files = machine.ssh(f"ls {POOL}").out
-    machine.ssh(f"setpriv --reuid=lab-stranger --regid=lab-stranger --clear-groups python3 /tmp/stranger-vm.py '{body}'")
+    machine.ssh("setpriv --reuid=lab-stranger --regid=lab-stranger --clear-groups "
+                f"python3 /tmp/stranger-vm.py '{body}'")
     # a task is there as soon as its request was let in; this one comes after all of them
     assert machine.api("GET", "/api/vms/stranger").status == 404
     assert [t["title"] for t in machine.api("GET", "/api/tasks").body if "stranger" in t["title"] or
@@ -274,10 +278,12 @@ def test_what_libvirt_will_not_start(machine, disk):
     task = machine.api("GET", f"/api/tasks/{problem['task']}").body
     assert task["state"] == "rolled_back" and task["problem"]["code"] == "libvirt_failed"
     assert machine.api("GET", f"/api/vms/{name}").status == 404, "made to be started, so not there"
-    assert drivers(machine) == HOME and device(machine)["claimed_by"] is None and device(machine)["state"] == "host"
+    comes_home(machine)
+    assert device(machine)["state"] == "host"
     assert machine.ssh("virsh list --name --all").out.strip() == "" and machine.ssh(f"ls {POOL}").out == files
     # a VM that is there stays as it is, and is told why
     create(machine, name, iso=None, start=False, disks=[{"volume": disk}])
     assert act(machine, name, "start", status=502)["code"] == "libvirt_failed"
-    assert state(machine, name) == "stopped" and drivers(machine) == HOME and device(machine)["claimed_by"] is None
+    comes_home(machine)
+    becomes(machine, name, "stopped")
     remove(machine, name)

@@ -4,7 +4,7 @@
 import pytest
 
 from vms import *  # noqa: F403 its fixtures
-from vms import VFIO, act, becomes, comes_home, create, drivers, end, remove, seen, state
+from vms import VFIO, act, becomes, comes_home, create, drivers, end, remove, seen, show, state
 
 DAEMONS_UP = "systemctl is-active -q horcruxd && horcrux vm list >/dev/null"
 
@@ -52,13 +52,13 @@ def test_a_running_vm_survives_the_daemons(machine):
     create(machine, "lives")
     seen(machine, "lives")
     qemu = machine.ssh("cat /run/libvirt/qemu/lives.pid").out
-    began = machine.ssh("horcrux vm show lives -o json | sed 's/.*\"started_at\":\"\\([^\"]*\\).*/\\1/'").out
+    began = show(machine, "lives")["started_at"]
     for command in ("systemctl kill -s KILL horcruxd horcrux-privd", "systemctl restart horcruxd horcrux-privd"):
         machine.ssh(command)
         machine.wait(DAEMONS_UP)
         becomes(machine, "lives", "running")
         assert drivers(machine) == VFIO and machine.ssh("cat /run/libvirt/qemu/lives.pid").out == qemu
-    assert began in machine.ssh("horcrux vm show lives -o json").out
+    assert show(machine, "lives")["started_at"] == began
     act(machine, "lives", "stop")
     comes_home(machine)
     remove(machine, "lives")

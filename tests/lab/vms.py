@@ -95,7 +95,8 @@ def device(machine, address=TWO[0]):
 def seen(machine, name, what="GUEST-DONE", times=1, timeout=90):
     """What the guest said over its serial line, once it said `what`."""
     log = f"/var/log/libvirt/qemu/{name}-serial.log"
-    return machine.wait(f"[ $(grep -c {what} {log}) -ge {times} ] && cat {log}", timeout=timeout, what=f"{what} in {name}")
+    return machine.wait(f"[ $(grep -c {what} {log}) -ge {times} ] && cat {log}", timeout=timeout,
+                        what=f"{what} in {name}")
 
 
 def becomes(machine, name, *states, timeout=60):
@@ -109,7 +110,8 @@ def comes_home(machine, addresses=TWO, home=HOME, timeout=60):
     """The card is on its drivers again, and free for the next VM."""
     start = time.monotonic()
     while drivers(machine, addresses) != tuple(home) or device(machine, addresses[0])["claimed_by"]:
-        assert time.monotonic() - start < lab.patience(timeout), (drivers(machine, addresses), device(machine, addresses[0]))
+        assert time.monotonic() - start < lab.patience(timeout), (drivers(machine, addresses),
+                                                                  device(machine, addresses[0]))
         time.sleep(0.3)
 
 
