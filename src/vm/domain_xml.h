@@ -58,5 +58,7 @@ struct domain_mark {
 struct domain_mark domain_xml_mark(const char *xml, struct arena *arena);
 /* The same XML (of domain_xml()) with started_at in its mark; xml itself when it has none. */
 const char *domain_xml_started(const char *xml, const char *started_at, struct arena *arena);
+/* The memory that a running domain's XML says it has, in MiB; 0: it does not say. */
+uint64_t domain_xml_memory_mib(const char *xml);
 /* The host functions (struct pci_address) that a domain's XML passes through. Their number. */
 int domain_xml_hostdevs(const char *xml, struct arena *arena, struct list *addresses);

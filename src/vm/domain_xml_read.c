@@ -89,6 +89,25 @@ const char *domain_xml_started(const char *xml, const char *started_at, struct a
 	return xml;
 }
 
+/* libvirt itself prints KiB, whatever it was told; without a unit it is that too. */
+uint64_t domain_xml_memory_mib(const char *xml)
+{
+	xmlDocPtr doc = parse(xml);
+	xmlNodePtr memory = child(root_of(doc), "memory");
+	xmlChar *unit = memory ? xmlGetNoNsProp(memory, XML("unit")) : NULL;
+	xmlChar *text = memory ? xmlNodeGetContent(memory) : NULL;
+	uint64_t n = text ? strtoull((const char *)text, NULL, 10) : 0;
+
+	if (!unit || !strcmp((const char *)unit, "KiB"))
+		n /= 1024;
+	else if (strcmp((const char *)unit, "MiB"))
+		n = 0;
+	xmlFree(unit);
+	xmlFree(text);
+	xmlFreeDoc(doc);
+	return n;
+}
+
 static bool number(xmlNodePtr node, const char *name, unsigned long max, unsigned long *ret)
 {
 	xmlChar *text = xmlGetNoNsProp(node, XML(name));

@@ -200,8 +200,7 @@ static void cards_then(struct plan *plan, const struct vm_facts *facts, struct v
 		if (!card->missing.code)
 			copy->look.facts = facts_then(card, facts->vm.spec.id, plan->arena);
 	}
-	/* What it has now is free then. */
-	then->host.memory_free_mib += (uint64_t)facts->vm.spec.memory;
+	then->host.memory_free_mib += facts->running_mib; /* what it has now is free then */
 }
 
 static bool has_all(const struct vm_facts *facts)

@@ -11,6 +11,7 @@
 #include "base/fdpath.h"
 #include "gpu/record.h"
 #include "host/rom.h"
+#include "vm/domain_xml.h"
 #include "vm/rom_file.h"
 
 enum { KEY_BYTES = STORE_KEY_MAX + 1, RECORD_TRIES = 30, RECORD_PAUSE_MS = 100 };
@@ -106,6 +107,24 @@ int vm_look_domain(struct vm_services *services, struct vm_facts *facts, struct 
 	for (LIST_EACH(const struct virt_domain, domain, &domains))
 		facts->foreign |= !domain->vm && !strcmp(domain->name, id);
 	return 0;
+}
+
+int vm_look_running(struct vm_services *services, struct vm_facts *facts, struct error *err)
+{
+	struct error why = { 0 };
+	const char *xml;
+
+	if (!facts->active)
+		return 0;
+	if (!virt_domain_xml(services->virt, facts->vm.spec.id, facts->arena, &xml, &why)) {
+		facts->running_mib = domain_xml_memory_mib(xml);
+		return 0;
+	}
+	if (why.code == ERROR_NOT_FOUND)
+		return 0; /* it has just ended: what is free is free already */
+	if (err)
+		*err = why;
+	return -1;
 }
 
 /* What the kernel says can be had without swapping; more exact than what libvirt adds up. */

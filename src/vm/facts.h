@@ -36,6 +36,7 @@ struct vm_facts {
 
 	bool active;
 	enum virt_state state;
+	uint64_t running_mib; /* memory of the domain that runs; 0: not looked at, or not told */
 	bool foreign; /* somebody else's domain has its name */
 	struct virt_host host;
 
@@ -67,6 +68,8 @@ int vm_look_record(struct vm_services *services, const char *id, struct vm_facts
 		   struct error *err);
 /* Asks libvirt whether it runs. */
 int vm_look_domain(struct vm_services *services, struct vm_facts *facts, struct error *err);
+/* How much memory the domain has that runs: a change of the spec is for its next start. */
+int vm_look_running(struct vm_services *services, struct vm_facts *facts, struct error *err);
 int vm_look_host(struct vm_services *services, struct vm_facts *facts, struct error *err);
 /* Pool and volumes. Of a pool that is not active yet, what its folder holds. */
 int vm_look_storage(struct vm_services *services, struct vm_facts *facts, struct error *err);

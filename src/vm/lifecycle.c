@@ -253,6 +253,7 @@ static int plan_restart(void *data, void *services, bool locked, struct plan *pl
 	struct vm_request *request = data;
 
 	if (look(services, request->id, &facts, err) < 0 ||
+	    vm_look_running(services, &facts, err) < 0 ||
 	    vm_look_claims(services, &facts, LOOK_FIND, err) < 0 ||
 	    look_for_start(services, &facts, locked, err) < 0)
 		return -1;

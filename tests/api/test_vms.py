@@ -226,6 +226,15 @@ def test_changing_one(d):
     assert "<memory unit=\"MiB\">256</memory>" in d.get("/api/vms/vm-1/domain.xml", check=False).body.decode()
 
 
+def test_a_restart_with_more_memory_than_there_is(d):
+    make(d, "vm-1", RADEON, start=True)
+    assert d.call("PATCH", "/api/vms/vm-1", {"memory": 1000000}).status == 200
+    refused = d.post("/api/vms/vm-1/restart", {"timeout_s": 5})
+    assert refused.status == 409, refused
+    assert [r["code"] for r in refused.json()["refusals"]] == ["no_memory"]
+    assert d.get("/api/vms/vm-1").json()["state"] == "running"
+
+
 def test_deleting_what_runs(d):
     make(d, "vm-1", RADEON, start=True)
     refused = d.call("DELETE", "/api/vms/vm-1")

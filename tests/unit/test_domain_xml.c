@@ -25,6 +25,17 @@ static int drop_arena(void **state UNUSED)
 	"<source><address domain='0x0000' bus='" bus "' slot='0x00' function='" function           \
 	"'/></source>"
 
+static void test_memory_of_what_runs(void **state UNUSED)
+{
+	assert_int_equal(domain_xml_memory_mib("<domain><memory unit='KiB'>1048576</memory></domain>"),
+			 1024);
+	assert_int_equal(domain_xml_memory_mib("<domain><memory>2048</memory></domain>"), 2);
+	assert_int_equal(domain_xml_memory_mib("<domain><memory unit='MiB'>64</memory></domain>"), 64);
+	assert_int_equal(domain_xml_memory_mib("<domain><memory unit='GiB'>64</memory></domain>"), 0);
+	assert_int_equal(domain_xml_memory_mib("<domain/>"), 0);
+	assert_int_equal(domain_xml_memory_mib("no XML"), 0);
+}
+
 static void test_hostdevs(void **state UNUSED)
 {
 	/* Four kinds that have a function of the host, and all that looks like one and is none. */
@@ -180,6 +191,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_mark, make_arena, drop_arena),
 		cmocka_unit_test_setup_teardown(test_no_mark, make_arena, drop_arena),
 		cmocka_unit_test_setup_teardown(test_started, make_arena, drop_arena),
+		cmocka_unit_test_setup_teardown(test_memory_of_what_runs, make_arena, drop_arena),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -585,7 +585,11 @@ static void a_restart_keeps_the_cards(void **state)
 		"see that VFIO accepts IOMMU group 1\n"
 		"start the domain vm-1\n");
 	s->facts.host.memory_free_mib = 0; /* what it has now is free then */
+	s->facts.running_mib = 1024;
 	assert_true(says(restarted(s), "start the domain"));
+	s->facts.vm.spec.memory = 1025; /* it was changed while it runs: it never had so much */
+	assert_string_equal(restarted(s), "refused: no_memory\n");
+	s->facts.vm.spec.memory = 1024;
 	s->facts.active = false;
 	s->domains.n = s->host->holders.n = 0;
 	s->facts.host.memory_free_mib = 8192;
