@@ -11,7 +11,9 @@
 #include <systemd/sd-id128.h>
 
 #include "base/log.h"
+#include "daemon/node.h"
 #include "gpu/change.h"
+#include "gpu/record.h"
 #include "vm/facts.h"
 #include "vm/steps.h"
 
@@ -23,6 +25,7 @@ struct acting {
 	struct engine *engine;
 	sd_event_source *on_engine;
 	struct step_table tables[5]; /* of the engine */
+	char node_id[ID_TEXT];
 };
 
 static int live_children(void *services, struct arena *arena, struct list *children,
@@ -91,7 +94,9 @@ static int open_store(struct acting *a, struct error *err)
 
 	snprintf(path, sizeof(path), "%s/store.sqlite", a->options.var_dir);
 	a->store = store_open(&store_sqlite, path, STORE_DEADLINE_MS, err);
-	return a->store ? 0 : -1;
+	if (!a->store || node_id(a->options.var_dir, a->node_id, err) < 0)
+		return -1;
+	return records_adopt(a->store, a->node_id, a->options.node, err);
 }
 
 static int start_engine(struct acting *a, sd_event *event, struct error *err)
@@ -157,6 +162,7 @@ static int open_libvirt(struct acting *a, struct error *err)
 						     .root = o->root,
 						     .journal = a->journal,
 						     .node = o->node,
+						     .node_id = a->node_id,
 						     .store = a->store,
 						     .domains = domains_of,
 						     .assignments = vm_assignments },

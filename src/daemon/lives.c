@@ -390,7 +390,7 @@ static int release(struct round *round)
 	pthread_mutex_unlock(&lock);
 	if (!round->up)
 		return 0; /* there will be news when it is */
-	if (records_load(o.services->gpu.store, o.services->gpu.node, round->arena, &records,
+	if (records_load(o.services->gpu.store, o.services->gpu.node_id, round->arena, &records,
 			 &err) < 0)
 		return -1;
 	for (LIST_EACH(const struct card_record, record, &records))

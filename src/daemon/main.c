@@ -404,7 +404,7 @@ static int start_acting(struct error *err)
 		return -1;
 	tell_health_of_store(NULL); /* it was opened */
 	d.api.engine = acting_engine(d.acting);
-	if (book_start(acting_store(d.acting), d.node, vm_assignments, inbox_news, err) < 0)
+	if (book_start(acting_store(d.acting), acting_services(d.acting)->gpu.node_id, vm_assignments, inbox_news, err) < 0)
 		return -1;
 	d.book_run = true;
 	return 0;

@@ -188,7 +188,7 @@ int card_look_record(struct gpu_services *services, struct card_look *look, stru
 		look->facts.gpu.records_unknown = "no records of cards are kept here";
 		return 0;
 	}
-	if (records_load(services->store, services->node, look->arena, records, err) < 0)
+	if (records_load(services->store, services->node_id, look->arena, records, err) < 0)
 		return error_wrap(err, "who has %s cannot be told", look->unit.slot);
 	records_match(look->inventory, look->arena, records);
 	look->facts.gpu.records = records;

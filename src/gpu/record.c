@@ -60,6 +60,86 @@ int records_load(struct store *store, const char *node, struct arena *arena, str
 	return (int)records->n;
 }
 
+/* ---- of another name ---- */
+
+/* How long the part of a key of ours is that names the node: "cards/" name "/". */
+static size_t node_part(const char *key)
+{
+	const char *name = key + strlen("cards/"), *slash = strchr(name, '/');
+
+	return slash ? (size_t)(slash + 1 - key) : 0;
+}
+
+static bool under(const struct store_row *row, const char *prefix)
+{
+	return !strncmp(row->key, prefix, strlen(prefix));
+}
+
+/* The prefix whose rows are to be moved; NULL: none. */
+static const char *left_over(const struct list *rows, const char *to, const char *named,
+			     struct arena *arena)
+{
+	const char *only = NULL;
+	bool any = false, several = false;
+	size_t n;
+
+	for (LIST_EACH(const struct store_row, row, rows)) {
+		n = node_part(row->key);
+		if (under(row, named))
+			return named;
+		any |= under(row, to) || !n;
+		several |= only && !under(row, only);
+		if (n && !only)
+			only = arena_strndup(arena, row->key, n);
+	}
+	return any || several ? NULL : only;
+}
+
+static bool is_known(const struct list *records, const struct card_record *record)
+{
+	for (LIST_EACH(const struct card_record, r, records))
+		if (!strcmp(r->id, record->id) ||
+		    (!strcmp(r->ids, record->ids) && r->path && record->path &&
+		     !strcmp(r->path, record->path)))
+			return true;
+	return false;
+}
+
+static int move_row(struct store *store, const struct store_row *row, const char *to,
+		    struct error *err)
+{
+	const struct store_compare compares[] = { { row->key, row->mod }, { to, 0 } };
+	const struct store_change changes[] = { { row->key, NULL }, { to, row->value } };
+	const struct store_txn txn = { compares, ARRAY_SIZE(compares), changes,
+				       ARRAY_SIZE(changes) };
+
+	return store_txn(store, &txn, NULL, err) < 0 ? -1 : 0;
+}
+
+int records_adopt(struct store *store, const char *node, const char *name, struct error *err)
+{
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	char to[KEY_BYTES], named[KEY_BYTES], key[KEY_BYTES];
+	struct list rows = { 0 }, ours = { 0 };
+	struct card_record record;
+	const char *from;
+
+	if (store_list(store, "cards/", arena, &rows, NULL, err) < 0)
+		return -1;
+	from = left_over(&rows, key_of(node, "", to), key_of(name, "", named), arena);
+	if (!from)
+		return 0;
+	for (LIST_EACH(const struct store_row, row, &rows))
+		if (under(row, to) && parse(row, arena, &record, NULL) == 0)
+			*list_add(arena, &ours, struct card_record) = record;
+	for (LIST_EACH(const struct store_row, row, &rows))
+		if (under(row, from) && parse(row, arena, &record, NULL) == 0 &&
+		    !is_known(&ours, &record) &&
+		    move_row(store, row, key_of(node, record.id, key), err) < 0)
+			return -1;
+	return 0;
+}
+
 /* ---- matching ---- */
 
 static const struct function *first_of(const struct card *card)

@@ -5,7 +5,8 @@
  * field of one row of the store, so one compare-and-swap decides every race for a card.
  *
  * A card whose path changed is the same card only if it is the only one of its kind that moved; then
- * `moved_from` stays set until somebody confirms it. Rows live under cards/<node>/<id>.
+ * `moved_from` stays set until somebody confirms it. Rows live under cards/<node>/<id>; `node` is the id of
+ * the host, which stays when its name changes.
  */
 #pragma once
 
@@ -32,6 +33,13 @@ struct card_record {
 /* All records of a node, sorted by id: struct card_record in the arena. Their number, or -1. */
 int records_load(struct store *store, const char *node, struct arena *arena, struct list *records,
 		 struct error *err);
+
+/*
+ * An earlier version stored records under the host's name: move them under its id. Where there are
+ * none of that name, and none of the id, those of the only other name there is: the host was given
+ * another one since. What cannot be read, or is there already, stays as it is. 0 or -1.
+ */
+int records_adopt(struct store *store, const char *node, const char *name, struct error *err);
 
 /*
  * Find each card of the inventory among the records: sets present, address and moved_from, and appends a

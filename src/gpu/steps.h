@@ -17,7 +17,8 @@ struct gpu_services {
 	struct privd *privd;
 	const struct host_root *root;
 	struct journal *journal;
-	const char *node;		/* name of this host */
+	const char *node;		/* name of this host, for showing */
+	const char *node_id;		/* under which its cards are stored, whatever its name is */
 	struct store *store;		/* with the records of cards; NULL: none are kept */
 	/*
 	 * The running domains that have functions of this host: struct gpu_domain in the arena. Never

@@ -332,7 +332,7 @@ static int look_meant(struct vm_services *services, struct vm_facts *facts, stru
 		return 0;
 	}
 	inv = inventory_acquire();
-	if (records_load(services->gpu.store, services->gpu.node, facts->arena, &records, err) < 0)
+	if (records_load(services->gpu.store, services->gpu.node_id, facts->arena, &records, err) < 0)
 		return -1;
 	if (inv)
 		records_match(inv, facts->arena, &records);
@@ -412,7 +412,7 @@ int vm_look_claims(struct vm_services *services, struct vm_facts *facts, enum vm
 
 	if (!inv)
 		return error_set(err, ERROR_INTERNAL, "the host has not been read yet");
-	if (records_load(services->gpu.store, services->gpu.node, facts->arena, &records, err) < 0)
+	if (records_load(services->gpu.store, services->gpu.node_id, facts->arena, &records, err) < 0)
 		return -1;
 	records_match(inv, facts->arena, &records);
 	for (LIST_EACH(const struct card_record, record, &records))

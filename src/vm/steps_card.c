@@ -31,7 +31,7 @@ static int claim_apply(void *services, const void *args, struct error *err)
 {
 	const struct vm_services *sv = services;
 	const struct claim_step *s = args;
-	int r = card_claim(sv->gpu.store, sv->gpu.node, s->card, s->vm, s->path, s->was_bound, err);
+	int r = card_claim(sv->gpu.store, sv->gpu.node_id, s->card, s->vm, s->path, s->was_bound, err);
 
 	fault_inside();
 	return r;
@@ -41,7 +41,7 @@ static int unclaim_apply(void *services, const void *args, struct error *err)
 {
 	const struct vm_services *sv = services;
 	const struct claim_step *s = args;
-	int r = card_unclaim(sv->gpu.store, sv->gpu.node, s->card, s->vm, err);
+	int r = card_unclaim(sv->gpu.store, sv->gpu.node_id, s->card, s->vm, err);
 
 	fault_inside();
 	return r;
@@ -52,7 +52,7 @@ static int owns(const struct vm_services *sv, const struct claim_step *s, struct
 {
 	CLEANUP(arena_freep) struct arena *arena = arena_new();
 	const char *owner = NULL;
-	int r = card_owner(sv->gpu.store, sv->gpu.node, s->card, arena, &owner, err);
+	int r = card_owner(sv->gpu.store, sv->gpu.node_id, s->card, arena, &owner, err);
 
 	return r <= 0 ? r : !strcmp(owner, s->vm);
 }

@@ -34,11 +34,11 @@ def machine(*ports):
 
 
 @contextlib.contextmanager
-def daemon_on(folder, text):
+def daemon_on(folder, text, *flags):
     uri = virtnode.node(folder)
     with FakeHost(text, uevents=False) as host:
         os.symlink(folder / "state" / "uevent.sock", host.uevent_path)
-        with Daemon(folder, host.root, f"--libvirt={uri}") as d:
+        with Daemon(folder, host.root, f"--libvirt={uri}", *flags) as d:
             d.host = host
             yield d
 
@@ -88,3 +88,36 @@ def test_the_card_went_elsewhere(tmp_path):
         gone = d.post("/api/vms/vm-1/start")
         assert gone.status == 409 and "0000:02:00.0" in gone.json()["detail"]
         assert "0000:01:00.0" in gone.json()["hint"]
+
+
+def crash(d):
+    d.process.kill()
+    d.process.wait()
+    d.process = None
+
+
+def test_the_host_is_given_another_name(tmp_path):
+    with daemon_on(tmp_path, "lab-like") as d:
+        make(d, "vm-1", "0000:01:00.0")
+        card = card_of(d, "0000:01:00.0")
+        assert d.post("/api/vms/vm-1/start").status == 200
+        crash(d)        # and the VM with it: its card is to come home
+        d.argv = [a.replace("--node=testnode", "--node=renamed") for a in d.argv]
+        d.start()
+        assert d.get("/api/version").json()["node"] == "renamed"
+        assert d.get("/api/gpu/devices/0000:01:00.0").json()["node"] == "renamed"
+        assert card_of(d, "0000:01:00.0") == card
+        assert d.wait_for(lambda: d.host.driver("0000:01:00.0") == "radeon", 20)
+        assert d.wait_for(
+            lambda: d.get("/api/gpu/devices/0000:01:00.0").json()["claimed_by"] is None, 20)
+
+
+def test_the_id_of_the_host_is_lost(tmp_path):
+    with daemon_on(tmp_path, "lab-like") as d:
+        card = card_of(d, "0000:01:00.0")
+        was = (tmp_path / "state/private/node-id").read_text()
+        d.stop()
+        (tmp_path / "state/private/node-id").write_text("")
+        d.start()
+        assert card_of(d, "0000:01:00.0") == card
+        assert (tmp_path / "state/private/node-id").read_text() not in ("", was)

@@ -428,6 +428,63 @@ static void a_race_has_one_winner(void **state)
 	pthread_barrier_destroy(&start);
 }
 
+static size_t stored_under(struct fixture *f, const char *node)
+{
+	struct list records = { 0 };
+	struct error err = { 0 };
+
+	assert_true(records_load(f->store, node, f->arena, &records, &err) >= 0);
+	return records.n;
+}
+
+static void save_under(struct fixture *f, const char *node, const char *id, const char *path,
+		       const char *owner)
+{
+	const struct card_record record = { .id = id, .ids = "1002:5159 1af4:1100", .path = path,
+					    .owner = owner, .was_bound = -1 };
+	struct error err = { 0 };
+
+	assert_int_equal(record_save(f->store, node, &record, &err), 1);
+}
+
+/* What an earlier version stored under the host's name is under its id from then on. */
+static void records_follow_the_host_not_its_name(void **state)
+{
+	struct fixture *f = *state;
+	const char *owner = NULL;
+	struct error err = { 0 };
+
+	assert_int_equal(records_adopt(f->store, "node-1", "alpha", &err), 0);
+	save_under(f, "alpha", "card-1", "00:01.0/00.0", "vm-1");
+	save_under(f, "alpha", "card-2", "00:02.0/00.0", NULL);
+	save_under(f, "alphabet", "card-3", "00:03.0/00.0", NULL);
+	assert_int_equal(records_adopt(f->store, "node-1", "alpha", &err), 0);
+	assert_int_equal(stored_under(f, "node-1"), 2);
+	assert_int_equal(stored_under(f, "alpha"), 0);
+	assert_int_equal(stored_under(f, "alphabet"), 1);
+	assert_int_equal(card_owner(f->store, "node-1", "card-1", f->arena, &owner, &err), 1);
+	assert_string_equal(owner, "vm-1");
+	assert_int_equal(records_adopt(f->store, "node-1", "beta", &err), 0);
+	assert_int_equal(stored_under(f, "node-1"), 2);
+	/* an earlier version ran once more, and minted another record of the same card */
+	save_under(f, "beta", "card-9", "00:01.0/00.0", NULL);
+	assert_int_equal(records_adopt(f->store, "node-1", "beta", &err), 0);
+	assert_int_equal(stored_under(f, "node-1"), 2);
+}
+
+static void records_of_the_only_other_name_are_meant(void **state)
+{
+	struct fixture *f = *state;
+	struct error err = { 0 };
+
+	save_under(f, "old", "card-1", "00:01.0/00.0", "vm-1");
+	assert_int_equal(records_adopt(f->store, "node-1", "new", &err), 0);
+	assert_int_equal(stored_under(f, "node-1"), 1);
+	save_under(f, "older", "card-2", "00:02.0/00.0", NULL);
+	assert_int_equal(records_adopt(f->store, "node-2", "new", &err), 0);
+	assert_int_equal(stored_under(f, "node-2"), 0); /* of two nobody can say */
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -446,6 +503,8 @@ int main(void)
 		TEST(a_damaged_row_is_told_by_its_key),
 		TEST(one_at_a_time),
 		TEST(a_race_has_one_winner),
+		TEST(records_follow_the_host_not_its_name),
+		TEST(records_of_the_only_other_name_are_meant),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
