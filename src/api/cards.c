@@ -2,22 +2,23 @@
 /* See cards.h. What is current is this file's and under its lock. */
 #include "api/cards.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct cards *current;
+#include "base/lock.h"
+
+static struct lock cards_lock = LOCK_INIT;
+static struct cards *current GUARDED_BY(cards_lock);
 
 static void swap(struct cards *cards)
 {
 	struct cards *old;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&cards_lock);
 	old = current;
 	current = cards;
-	pthread_mutex_unlock(&lock);
+	lock_give(&cards_lock);
 	cards_release(old);
 }
 
@@ -25,11 +26,11 @@ struct cards *cards_acquire(void)
 {
 	struct cards *cards;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&cards_lock);
 	cards = current;
 	if (cards)
 		__atomic_add_fetch(&cards->refs, 1, __ATOMIC_RELAXED);
-	pthread_mutex_unlock(&lock);
+	lock_give(&cards_lock);
 	return cards;
 }
 

@@ -2,12 +2,12 @@
 /* See health.h. The parts' states are this file's and under its lock. */
 #include "api/health.h"
 
-#include <pthread.h>
 #include <string.h>
 
 #include "api/api.h"
 #include "api/handlers.h"
 #include "base/id.h"
+#include "base/lock.h"
 #include "http/pending.h"
 #include "http/request.h"
 
@@ -27,8 +27,8 @@ struct part {
 	char since[TIME_TEXT];
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct part parts[HEALTH_PARTS];
+static struct lock health_lock = LOCK_INIT;
+static struct part parts[HEALTH_PARTS] GUARDED_BY(health_lock);
 
 void health_set(enum health_part part, enum wire_part_state state, const char *fmt, ...)
 {
@@ -42,13 +42,13 @@ void health_set(enum health_part part, enum wire_part_state state, const char *f
 		va_end(args);
 	}
 	time_now(now);
-	pthread_mutex_lock(&lock);
+	lock_take(&health_lock);
 	if (!parts[part].told || parts[part].state != state)
 		memcpy(parts[part].since, now, sizeof(now));
 	parts[part].told = true;
 	parts[part].state = state;
 	memcpy(parts[part].detail, detail, sizeof(detail));
-	pthread_mutex_unlock(&lock);
+	lock_give(&health_lock);
 }
 
 static struct body *emit(const struct part *now)
@@ -87,9 +87,9 @@ int health_show(struct request *rq, struct reply *reply, struct error *err)
 	(void)err;
 	if (!checked(rq))
 		return 0;
-	pthread_mutex_lock(&lock);
+	lock_take(&health_lock);
 	memcpy(now, parts, sizeof(now));
-	pthread_mutex_unlock(&lock);
+	lock_give(&health_lock);
 	*reply = reply_resource(emit(now));
 	return 0;
 }

@@ -2,21 +2,22 @@
 /* See vm_replies.h. What is current is this file's and under its lock. */
 #include "api/vm_replies.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct vm_replies *current;
+#include "base/lock.h"
+
+static struct lock replies_lock = LOCK_INIT;
+static struct vm_replies *current GUARDED_BY(replies_lock);
 
 static void swap(struct vm_replies *replies)
 {
 	struct vm_replies *old;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&replies_lock);
 	old = current;
 	current = replies;
-	pthread_mutex_unlock(&lock);
+	lock_give(&replies_lock);
 	vm_replies_release(old);
 }
 
@@ -24,11 +25,11 @@ struct vm_replies *vm_replies_acquire(void)
 {
 	struct vm_replies *replies;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&replies_lock);
 	replies = current;
 	if (replies)
 		__atomic_add_fetch(&replies->refs, 1, __ATOMIC_RELAXED);
-	pthread_mutex_unlock(&lock);
+	lock_give(&replies_lock);
 	return replies;
 }
 

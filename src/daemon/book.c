@@ -2,25 +2,28 @@
 /* See book.h. What is shared is this file's and under its lock; the store is asked without it. */
 #include "daemon/book.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/id.h"
+#include "base/lock.h"
 #include "daemon/facts.h"
 #include "gpu/record.h"
 
 enum { STACK_BYTES = 256 * 1024, STOP_MS = 1000, RETRY_MS = 5000, CHECKED_MS = 1000, TICKETS = 256 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct lock book_lock = LOCK_INIT;
 static pthread_cond_t wake = PTHREAD_COND_INITIALIZER, read_over = PTHREAD_COND_INITIALIZER;
-static uint64_t wanted, begun, done; /* readings */
-static struct book *newest;
-static bool poked, stopping;
-static bool ails; /* the store; until a check says otherwise */
-static uint64_t tickets[TICKETS], checked_at; /* those that wait for a check; the last one */
-static size_t n_tickets;
+/* Readings. */
+static uint64_t wanted GUARDED_BY(book_lock), begun GUARDED_BY(book_lock),
+	done GUARDED_BY(book_lock);
+static struct book *newest GUARDED_BY(book_lock);
+static bool poked GUARDED_BY(book_lock), stopping GUARDED_BY(book_lock);
+/* The store; until a check says otherwise. */
+static bool ails GUARDED_BY(book_lock);
+/* Those that wait for a check; the last one. */
+static uint64_t tickets[TICKETS] GUARDED_BY(book_lock), checked_at GUARDED_BY(book_lock);
+static size_t n_tickets GUARDED_BY(book_lock);
 
 static pthread_t reader;
 static struct store *records_store;
@@ -51,12 +54,12 @@ struct book *book_acquire(void)
 {
 	struct book *book;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&book_lock);
 	if (!newest)
 		newest = book_new("the records of cards were not read yet");
 	book = newest;
 	__atomic_add_fetch(&book->refs, 1, __ATOMIC_RELAXED);
-	pthread_mutex_unlock(&lock);
+	lock_give(&book_lock);
 	return book;
 }
 
@@ -113,12 +116,12 @@ static void publish(struct book *book)
 {
 	struct book *old;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&book_lock);
 	old = newest;
 	newest = book;
 	done = begun;
 	pthread_cond_broadcast(&read_over);
-	pthread_mutex_unlock(&lock);
+	lock_give(&book_lock);
 	book_release(old);
 	tell_news();
 }
@@ -128,22 +131,23 @@ enum work { READ, CHECK, STOP };
 /* Until poked, or, when the last reading failed or the store ails, for a while. */
 static enum work wait_for_work(bool again)
 {
-	struct timespec until;
+	struct timespec until = time_in_ms(RETRY_MS);
 	enum work work;
 	int r = 0;
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += RETRY_MS / 1000;
-	pthread_mutex_lock(&lock);
-	while (!poked && !stopping && !n_tickets && !r)
-		r = again || ails ? pthread_cond_timedwait(&wake, &lock, &until)
-				  : pthread_cond_wait(&wake, &lock);
+	lock_take(&book_lock);
+	while (!poked && !stopping && !n_tickets && !r) {
+		if (again || ails)
+			r = lock_wait_until(&book_lock, &wake, &until);
+		else
+			lock_wait(&book_lock, &wake);
+	}
 	work = stopping ? STOP : poked || again ? READ : CHECK;
 	if (work == READ) {
 		poked = false;
 		begun = wanted;
 	}
-	pthread_mutex_unlock(&lock);
+	lock_give(&book_lock);
 	return work;
 }
 
@@ -154,13 +158,13 @@ static void check(void)
 	bool well = store_check(records_store, NULL) >= 0;
 	size_t n;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&book_lock);
 	ails = !well;
 	checked_at = time_monotonic_ms();
 	n = n_tickets;
 	memcpy(waiting, tickets, n * sizeof(waiting[0]));
 	n_tickets = 0;
-	pthread_mutex_unlock(&lock);
+	lock_give(&book_lock);
 	for (size_t i = 0; i < n; i++)
 		facts_refresh(waiting[i]);
 }
@@ -201,66 +205,65 @@ int book_start(struct store *store, const char *node,
 
 bool book_stop(void)
 {
-	struct timespec until;
+	struct book *old;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&book_lock);
 	stopping = true;
 	pthread_cond_signal(&wake);
 	pthread_cond_broadcast(&read_over);
-	pthread_mutex_unlock(&lock);
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += STOP_MS / 1000;
-	if (pthread_timedjoin_np(reader, NULL, &until))
+	lock_give(&book_lock);
+	if (!thread_join_in_ms(reader, STOP_MS))
 		return false;
-	book_release(newest);
+	lock_take(&book_lock);
+	old = newest;
 	newest = NULL;
+	lock_give(&book_lock);
+	book_release(old);
 	return true;
 }
 
 void book_poke(void)
 {
-	pthread_mutex_lock(&lock);
+	lock_take(&book_lock);
 	poked = true;
 	pthread_cond_signal(&wake);
-	pthread_mutex_unlock(&lock);
+	lock_give(&book_lock);
 }
 
 void book_check(uint64_t ticket)
 {
 	bool waits = false;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&book_lock);
 	if (n_tickets < TICKETS && time_monotonic_ms() >= checked_at + CHECKED_MS) {
 		tickets[n_tickets++] = ticket;
 		waits = true;
 		pthread_cond_signal(&wake);
 	}
-	pthread_mutex_unlock(&lock);
+	lock_give(&book_lock);
 	if (!waits)
 		facts_refresh(ticket);
 }
 
 void book_ails(void)
 {
-	pthread_mutex_lock(&lock);
+	lock_take(&book_lock);
 	ails = true;
 	pthread_cond_signal(&wake);
-	pthread_mutex_unlock(&lock);
+	lock_give(&book_lock);
 }
 
 void book_refresh(unsigned ms)
 {
-	struct timespec until;
+	struct timespec until = time_in_ms(ms);
 	uint64_t mine;
 	int r = 0;
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += ms / 1000;
-	pthread_mutex_lock(&lock);
+	lock_take(&book_lock);
 	mine = ++wanted;
 	poked = true;
 	pthread_cond_signal(&wake);
 	while (!stopping && done < mine && !r)
-		r = pthread_cond_timedwait(&read_over, &lock, &until);
-	pthread_mutex_unlock(&lock);
+		r = lock_wait_until(&book_lock, &read_over, &until);
+	lock_give(&book_lock);
 }

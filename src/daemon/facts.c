@@ -7,12 +7,11 @@
  */
 #include "daemon/facts.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/id.h"
+#include "base/lock.h"
 #include "host/modules.h"
 #include "http/pending.h"
 
@@ -27,15 +26,16 @@ enum {
 	STOP_MS = 500,
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct lock facts_lock = LOCK_INIT;
 static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
-static struct facts *newest;
-static uint64_t heard_at;  /* time_monotonic_ms() of newest; 0: never */
-static uint64_t looked_at; /* somebody looked last */
-static uint64_t tickets[TICKETS];
-static size_t n_tickets;
-static unsigned connections; /* how many there were: what was heard before the last is stale */
-static bool poked, stopping;
+static struct facts *newest GUARDED_BY(facts_lock);
+/* time_monotonic_ms() of newest; 0: never. Somebody looked last. */
+static uint64_t heard_at GUARDED_BY(facts_lock), looked_at GUARDED_BY(facts_lock);
+static uint64_t tickets[TICKETS] GUARDED_BY(facts_lock);
+static size_t n_tickets GUARDED_BY(facts_lock);
+/* How many there were: what was heard before the last is stale. */
+static unsigned connections GUARDED_BY(facts_lock);
+static bool poked GUARDED_BY(facts_lock), stopping GUARDED_BY(facts_lock);
 static bool silent; /* what is newest is only that it does not answer */
 
 static pthread_t asker;
@@ -77,12 +77,12 @@ struct facts *facts_acquire(void)
 {
 	struct facts *facts;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&facts_lock);
 	if (!newest)
 		newest = facts_new("not asked yet");
 	facts = newest;
 	__atomic_add_fetch(&facts->refs, 1, __ATOMIC_RELAXED);
-	pthread_mutex_unlock(&lock);
+	lock_give(&facts_lock);
 	return facts;
 }
 
@@ -98,7 +98,7 @@ void facts_view(const struct facts *facts, struct doctor_facts *out)
 	out->vfio_pci_evidence = facts->vfio_pci_evidence;
 }
 
-static void put_locked(struct facts *facts)
+static void put_locked(struct facts *facts) REQUIRES(facts_lock)
 {
 	facts_release(newest);
 	newest = facts;
@@ -166,13 +166,13 @@ static struct facts *ask_helper(void)
 	return facts;
 }
 
-static bool looked_lately_locked(uint64_t now)
+static bool looked_lately_locked(uint64_t now) REQUIRES(facts_lock)
 {
 	return looked_at && now < looked_at + LOOKED_MS;
 }
 
 /* Milliseconds until it is time to ask; 0: now; UINT64_MAX: not before somebody looks. */
-static uint64_t due_locked(uint64_t now)
+static uint64_t due_locked(uint64_t now) REQUIRES(facts_lock)
 {
 	/* taking a card is a dozen uevents within half a second, and each look reads the whole host */
 	if (poked)
@@ -182,20 +182,16 @@ static uint64_t due_locked(uint64_t now)
 	return !heard_at || now >= heard_at + EVERY_MS ? 0 : heard_at + EVERY_MS - now;
 }
 
-static void sleep_locked(uint64_t ms)
+static void sleep_locked(uint64_t ms) REQUIRES(facts_lock)
 {
 	struct timespec until;
 
 	if (ms == UINT64_MAX) {
-		pthread_cond_wait(&wake, &lock);
+		lock_wait(&facts_lock, &wake);
 		return;
 	}
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += (time_t)(ms / 1000);
-	until.tv_nsec += (long)(ms % 1000) * 1000000L;
-	until.tv_sec += until.tv_nsec / 1000000000L;
-	until.tv_nsec %= 1000000000L;
-	pthread_cond_clockwait(&wake, &lock, CLOCK_MONOTONIC, &until);
+	until = time_in_ms(ms);
+	lock_wait_until(&facts_lock, &wake, &until);
 }
 
 static void *ask(void *unused)
@@ -205,7 +201,7 @@ static void *ask(void *unused)
 	uint64_t due;
 
 	(void)unused;
-	pthread_mutex_lock(&lock);
+	lock_take(&facts_lock);
 	while (!stopping) {
 		due = due_locked(time_monotonic_ms());
 		if (due) {
@@ -214,20 +210,20 @@ static void *ask(void *unused)
 		}
 		poked = false;
 		connection = connections;
-		pthread_mutex_unlock(&lock);
+		lock_give(&facts_lock);
 		facts = ask_helper();
 		facts->vfio_pci = module_available(host, "vfio_pci", facts->arena,
 						   &facts->vfio_pci_evidence);
-		pthread_mutex_lock(&lock);
+		lock_take(&facts_lock);
 		put_locked(facts);
 		silent = false;
 		if (connection != connections)
 			heard_at = 0;
-		pthread_mutex_unlock(&lock);
+		lock_give(&facts_lock);
 		tell_news();
-		pthread_mutex_lock(&lock);
+		lock_take(&facts_lock);
 	}
-	pthread_mutex_unlock(&lock);
+	lock_give(&facts_lock);
 	return NULL;
 }
 
@@ -241,10 +237,10 @@ int facts_start(struct privd *privd, const struct host_root *root,
 	host = root;
 	classes = *filter;
 	tell_news = news;
-	pthread_mutex_lock(&lock); /* it may be poked already */
+	lock_take(&facts_lock); /* it may be poked already */
 	stopping = false;
 	poked = true;
-	pthread_mutex_unlock(&lock);
+	lock_give(&facts_lock);
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, STACK_BYTES);
 	r = pthread_create(&asker, &attributes, ask, NULL);
@@ -257,20 +253,15 @@ int facts_start(struct privd *privd, const struct host_root *root,
 
 bool facts_stop(void)
 {
-	struct timespec until;
-
-	pthread_mutex_lock(&lock);
+	lock_take(&facts_lock);
 	stopping = true;
 	pthread_cond_signal(&wake);
-	pthread_mutex_unlock(&lock);
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += STOP_MS * 1000000L;
-	until.tv_sec += until.tv_nsec / 1000000000L;
-	until.tv_nsec %= 1000000000L;
-	if (pthread_timedjoin_np(asker, NULL, &until))
+	lock_give(&facts_lock);
+	if (!thread_join_in_ms(asker, STOP_MS))
 		return false;
-	facts_release(newest);
-	newest = NULL;
+	lock_take(&facts_lock);
+	put_locked(NULL);
+	lock_give(&facts_lock);
 	return true;
 }
 
@@ -281,13 +272,13 @@ bool facts_look(void)
 	uint64_t now = time_monotonic_ms();
 	bool fresh, idle;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&facts_lock);
 	idle = !looked_lately_locked(now);
 	looked_at = now;
 	fresh = heard_at && now < heard_at + FRESH_MS;
 	if (idle)
 		pthread_cond_signal(&wake);
-	pthread_mutex_unlock(&lock);
+	lock_give(&facts_lock);
 	return fresh;
 }
 
@@ -295,9 +286,9 @@ bool facts_silent(void)
 {
 	bool is;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&facts_lock);
 	is = silent;
-	pthread_mutex_unlock(&lock);
+	lock_give(&facts_lock);
 	return is;
 }
 
@@ -305,7 +296,7 @@ void facts_refresh(uint64_t ticket)
 {
 	bool taken = false, fresh;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&facts_lock);
 	fresh = heard_at && time_monotonic_ms() < heard_at + FRESH_MS;
 	if (!fresh && n_tickets < TICKETS) {
 		tickets[n_tickets++] = ticket;
@@ -313,7 +304,7 @@ void facts_refresh(uint64_t ticket)
 	}
 	poked = poked || !fresh;
 	pthread_cond_signal(&wake);
-	pthread_mutex_unlock(&lock);
+	lock_give(&facts_lock);
 	if (taken)
 		tell_news(); /* that somebody waits: facts_waiting() */
 	else
@@ -322,29 +313,29 @@ void facts_refresh(uint64_t ticket)
 
 void facts_poke(void)
 {
-	pthread_mutex_lock(&lock);
+	lock_take(&facts_lock);
 	poked = true;
 	pthread_cond_signal(&wake);
-	pthread_mutex_unlock(&lock);
+	lock_give(&facts_lock);
 }
 
 void facts_connected(void)
 {
-	pthread_mutex_lock(&lock);
+	lock_take(&facts_lock);
 	connections++;
 	heard_at = 0;
 	poked = true;
 	pthread_cond_signal(&wake);
-	pthread_mutex_unlock(&lock);
+	lock_give(&facts_lock);
 }
 
 bool facts_waiting(void)
 {
 	bool waiting;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&facts_lock);
 	waiting = n_tickets != 0;
-	pthread_mutex_unlock(&lock);
+	lock_give(&facts_lock);
 	return waiting;
 }
 
@@ -352,12 +343,12 @@ bool facts_give_up(void)
 {
 	bool stale;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&facts_lock);
 	stale = !heard_at || time_monotonic_ms() >= heard_at + STALE_MS;
 	if (stale) /* counts as heard: the next request is not to wait for the same again */
 		put_locked(facts_new("horcrux-privd does not answer in time"));
 	silent = silent || stale;
-	pthread_mutex_unlock(&lock);
+	lock_give(&facts_lock);
 	return stale;
 }
 
@@ -366,11 +357,11 @@ void facts_published(void)
 	uint64_t waiting[TICKETS];
 	size_t n;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&facts_lock);
 	n = n_tickets;
 	memcpy(waiting, tickets, n * sizeof(waiting[0]));
 	n_tickets = 0;
-	pthread_mutex_unlock(&lock);
+	lock_give(&facts_lock);
 	for (size_t i = 0; i < n; i++)
 		pending_resume(waiting[i]);
 }

@@ -3,19 +3,19 @@
 #include "daemon/inbox.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <sys/eventfd.h>
-#include <time.h>
 
+#include "base/lock.h"
 #include "http/pending.h"
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct inbox waiting;
+static struct lock inbox_lock = LOCK_INIT;
+static struct inbox waiting GUARDED_BY(inbox_lock);
 static int event = -1;
 /* Readings asked for by threads that wait, and how many of these are done. */
 static pthread_cond_t refreshed = PTHREAD_COND_INITIALIZER;
-static uint64_t wanted, begun, done;
-static bool ended;
+static uint64_t wanted GUARDED_BY(inbox_lock), begun GUARDED_BY(inbox_lock),
+	done GUARDED_BY(inbox_lock);
+static bool ended GUARDED_BY(inbox_lock);
 
 int inbox_open(struct error *err)
 {
@@ -46,12 +46,12 @@ void inbox_scan(uint64_t ticket)
 {
 	bool taken = false;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&inbox_lock);
 	if (waiting.n_scans < INBOX_SCANS) {
 		waiting.scans[waiting.n_scans++] = ticket;
 		taken = true;
 	}
-	pthread_mutex_unlock(&lock);
+	lock_give(&inbox_lock);
 	if (!taken) { /* cannot be: there are fewer connections */
 		pending_resume(ticket);
 		return;
@@ -61,29 +61,29 @@ void inbox_scan(uint64_t ticket)
 
 void inbox_news(void)
 {
-	pthread_mutex_lock(&lock);
+	lock_take(&inbox_lock);
 	waiting.news = true;
-	pthread_mutex_unlock(&lock);
+	lock_give(&inbox_lock);
 	ring();
 }
 
 void inbox_look_again(void)
 {
-	pthread_mutex_lock(&lock);
+	lock_take(&inbox_lock);
 	waiting.look_again = true;
-	pthread_mutex_unlock(&lock);
+	lock_give(&inbox_lock);
 	ring();
 }
 
 void inbox_task(void)
 {
-	pthread_mutex_lock(&lock);
+	lock_take(&inbox_lock);
 	waiting.task = true;
-	pthread_mutex_unlock(&lock);
+	lock_give(&inbox_lock);
 	ring();
 }
 
-static void touch(const struct list *addresses)
+static void touch(const struct list *addresses) REQUIRES(inbox_lock)
 {
 	for (LIST_EACH(const struct pci_address, address, addresses))
 		if (waiting.n_touched < INBOX_TOUCHED)
@@ -94,41 +94,34 @@ static void touch(const struct list *addresses)
 
 void inbox_refresh(const struct list *addresses, unsigned ms)
 {
-	struct timespec until;
+	struct timespec until = time_in_ms(ms);
 	uint64_t mine;
 	int r = 0;
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += ms / 1000;
-	until.tv_nsec += (long)(ms % 1000) * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
-	pthread_mutex_lock(&lock);
+	lock_take(&inbox_lock);
 	waiting.refresh = true;
 	touch(addresses);
 	mine = ++wanted;
 	ring();
 	while (!ended && done < mine && !r)
-		r = pthread_cond_timedwait(&refreshed, &lock, &until);
-	pthread_mutex_unlock(&lock);
+		r = lock_wait_until(&inbox_lock, &refreshed, &until);
+	lock_give(&inbox_lock);
 }
 
 void inbox_refreshed(void)
 {
-	pthread_mutex_lock(&lock);
+	lock_take(&inbox_lock);
 	done = begun;
 	pthread_cond_broadcast(&refreshed);
-	pthread_mutex_unlock(&lock);
+	lock_give(&inbox_lock);
 }
 
 void inbox_end(void)
 {
-	pthread_mutex_lock(&lock);
+	lock_take(&inbox_lock);
 	ended = true;
 	pthread_cond_broadcast(&refreshed);
-	pthread_mutex_unlock(&lock);
+	lock_give(&inbox_lock);
 }
 
 void inbox_take(struct inbox *out)
@@ -137,9 +130,9 @@ void inbox_take(struct inbox *out)
 
 	if (read(event, &count, sizeof(count)) < 0 && errno != EAGAIN)
 		return;
-	pthread_mutex_lock(&lock);
+	lock_take(&inbox_lock);
 	*out = waiting;
 	begun = wanted;
 	waiting = (struct inbox){ 0 };
-	pthread_mutex_unlock(&lock);
+	lock_give(&inbox_lock);
 }

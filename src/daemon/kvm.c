@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See kvm.h. */
+/* See kvm.h. What is shared is this file's and under kvm_lock. */
 #include "daemon/kvm.h"
 
-#include <pthread.h>
-#include <time.h>
+#include "base/lock.h"
 
 enum { STACK_BYTES = 256 * 1024 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct lock kvm_lock = LOCK_INIT;
 static pthread_cond_t over = PTHREAD_COND_INITIALIZER;
-static int known = -1;
-static bool asking, stopping;
-static struct virt *asked; /* of the thread, while it asks */
+static int known GUARDED_BY(kvm_lock) = -1;
+static bool asking GUARDED_BY(kvm_lock), stopping GUARDED_BY(kvm_lock);
+/* Of the thread, while it asks. */
+static struct virt *asked;
 static void (*tell)(void);
 
 static void *ask(void *unused)
@@ -20,15 +20,15 @@ static void *ask(void *unused)
 	int r = virt_host(asked, &host, NULL);
 
 	(void)unused;
-	pthread_mutex_lock(&lock);
+	lock_take(&kvm_lock);
 	if (!r)
 		known = host.kvm;
-	pthread_mutex_unlock(&lock);
+	lock_give(&kvm_lock);
 	tell();
-	pthread_mutex_lock(&lock);
+	lock_take(&kvm_lock);
 	asking = false;
 	pthread_cond_broadcast(&over);
-	pthread_mutex_unlock(&lock);
+	lock_give(&kvm_lock);
 	return NULL;
 }
 
@@ -48,38 +48,36 @@ static int start(void)
 
 void kvm_ask(struct virt *virt, void (*news)(void))
 {
-	pthread_mutex_lock(&lock);
+	lock_take(&kvm_lock);
 	if (!asking && !stopping) {
 		asked = virt;
 		tell = news;
 		asking = start() == 0;
 	}
-	pthread_mutex_unlock(&lock);
+	lock_give(&kvm_lock);
 }
 
 int kvm_known(void)
 {
 	int r;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&kvm_lock);
 	r = known;
-	pthread_mutex_unlock(&lock);
+	lock_give(&kvm_lock);
 	return r;
 }
 
 bool kvm_stop(unsigned ms)
 {
-	struct timespec until;
+	struct timespec until = time_in_ms(ms);
 	bool over_now;
 	int r = 0;
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += ms / 1000;
-	pthread_mutex_lock(&lock);
+	lock_take(&kvm_lock);
 	stopping = true;
 	while (asking && !r)
-		r = pthread_cond_timedwait(&over, &lock, &until);
+		r = lock_wait_until(&kvm_lock, &over, &until);
 	over_now = !asking;
-	pthread_mutex_unlock(&lock);
+	lock_give(&kvm_lock);
 	return over_now;
 }

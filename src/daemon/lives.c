@@ -7,14 +7,13 @@
 #include "daemon/lives.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "api/health.h"
 #include "api/vm_replies.h"
 #include "base/id.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "daemon/autostart.h"
 #include "daemon/kvm.h"
@@ -47,26 +46,32 @@ struct life {
 	char why[256]; /* the last release failed; empty: it did not */
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct lock lives_lock = LOCK_INIT;
 static pthread_cond_t wake = PTHREAD_COND_INITIALIZER, shown = PTHREAD_COND_INITIALIZER;
-static bool poked, stopping, running;
-static uint64_t wanted, done;		/* rounds, for lives_refresh() */
-static char news[NEWS_MAX][NAME_BYTES]; /* VMs whose waiting proofs are to be asked again */
-static size_t n_news;
-static bool all_news;
-static struct life *lives;
-static size_t n_lives;
-static bool connected_anew;
+static bool poked GUARDED_BY(lives_lock), stopping GUARDED_BY(lives_lock),
+	running GUARDED_BY(lives_lock);
+/* Rounds, for lives_refresh(). */
+static uint64_t wanted GUARDED_BY(lives_lock), done GUARDED_BY(lives_lock);
+/* VMs whose waiting proofs are to be asked again. */
+static char news[NEWS_MAX][NAME_BYTES] GUARDED_BY(lives_lock);
+static size_t n_news GUARDED_BY(lives_lock);
+static bool all_news GUARDED_BY(lives_lock), connected_anew GUARDED_BY(lives_lock);
+static struct life *lives GUARDED_BY(lives_lock);
+static size_t n_lives GUARDED_BY(lives_lock);
+static int connected GUARDED_BY(lives_lock) = -1; /* as it was last shown */
 
-/* Of the thread alone. */
+/*
+ * Written by lives_start() before `running` is, and never again. The engine runs tasks earlier than
+ * that: they look here only after they saw `running`.
+ */
 static struct lives_options o;
+/* Of the thread alone. */
 static pthread_t thread;
 static bool autostarted;
-static int connected = -1; /* as it was last shown; also read by lives_tick(), under lock */
 
 /* ---- what is remembered ---- */
 
-static struct life *find(const char *vm)
+static struct life *find(const char *vm) REQUIRES(lives_lock)
 {
 	for (size_t i = 0; i < n_lives; i++)
 		if (!strcmp(lives[i].vm, vm))
@@ -75,7 +80,7 @@ static struct life *find(const char *vm)
 }
 
 /* NULL: there are too many; then nothing is remembered of it. */
-static struct life *remember(const char *vm)
+static struct life *remember(const char *vm) REQUIRES(lives_lock)
 {
 	struct life *life = find(vm), *more;
 
@@ -91,7 +96,7 @@ static struct life *remember(const char *vm)
 	return life;
 }
 
-static void forget_idle(void)
+static void forget_idle(void) REQUIRES(lives_lock)
 {
 	size_t kept = 0;
 
@@ -103,7 +108,7 @@ static void forget_idle(void)
 
 /* ---- news ---- */
 
-static void poke_locked(void)
+static void poke_locked(void) REQUIRES(lives_lock)
 {
 	poked = true;
 	pthread_cond_signal(&wake);
@@ -111,9 +116,9 @@ static void poke_locked(void)
 
 void lives_poke(void)
 {
-	pthread_mutex_lock(&lock);
+	lock_take(&lives_lock);
 	poke_locked();
-	pthread_mutex_unlock(&lock);
+	lock_give(&lives_lock);
 }
 
 static void on_domain(void *data, const char *name, enum virt_state state, bool gone)
@@ -121,9 +126,9 @@ static void on_domain(void *data, const char *name, enum virt_state state, bool 
 	struct life *life;
 
 	(void)data;
-	pthread_mutex_lock(&lock);
+	lock_take(&lives_lock);
 	if (stopping) {
-		pthread_mutex_unlock(&lock);
+		lock_give(&lives_lock);
 		return;
 	}
 	if (n_news < NEWS_MAX)
@@ -134,16 +139,16 @@ static void on_domain(void *data, const char *name, enum virt_state state, bool 
 	if (life)
 		life->crashed = gone && state == VIRT_CRASHED;
 	poke_locked();
-	pthread_mutex_unlock(&lock);
+	lock_give(&lives_lock);
 }
 
 static void on_connected(void *data)
 {
 	(void)data;
-	pthread_mutex_lock(&lock);
+	lock_take(&lives_lock);
 	all_news = connected_anew = true;
 	poke_locked();
-	pthread_mutex_unlock(&lock);
+	lock_give(&lives_lock);
 }
 
 const struct virt_events lives_events = { NULL, on_domain, on_connected };
@@ -168,10 +173,10 @@ void lives_tick(void)
 {
 	int now = o.libvirt ? virt_connected(o.services->virt, NULL) : -1;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&lives_lock);
 	if (running && o.libvirt && now != connected)
 		poke_locked();
-	pthread_mutex_unlock(&lock);
+	lock_give(&lives_lock);
 }
 
 /* ---- showing ---- */
@@ -193,14 +198,19 @@ static enum vm_doing doing(const char *vm)
 	return VM_DOES_NOTHING;
 }
 
-bool lives_starting(const char *vm)
+static bool is_up(void)
 {
 	bool up;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&lives_lock);
 	up = running && !stopping;
-	pthread_mutex_unlock(&lock);
-	return up && doing(vm) == VM_DOES_START;
+	lock_give(&lives_lock);
+	return up;
+}
+
+bool lives_starting(const char *vm)
+{
+	return is_up() && doing(vm) == VM_DOES_START;
 }
 
 const char *lives_held_back(const char *vm, struct arena *arena)
@@ -208,11 +218,11 @@ const char *lives_held_back(const char *vm, struct arena *arena)
 	const struct life *life;
 	const char *why = NULL;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&lives_lock);
 	life = find(vm);
 	if (life && life->why[0])
 		why = arena_strdup(arena, life->why);
-	pthread_mutex_unlock(&lock);
+	lock_give(&lives_lock);
 	return why;
 }
 
@@ -223,11 +233,11 @@ static void show_one(struct vm_view_facts *facts, const struct vm_record *vm, st
 
 	facts->doing = doing(vm->spec.id);
 	facts->no_kvm = kvm_known() == 0;
-	pthread_mutex_lock(&lock);
+	lock_take(&lives_lock);
 	life = find(vm->spec.id);
 	facts->crashed = life && life->crashed;
 	facts->held_back = life && life->why[0] ? arena_strdup(arena, life->why) : NULL;
-	pthread_mutex_unlock(&lock);
+	lock_give(&lives_lock);
 	vm_view(facts, vm, arena, out);
 }
 
@@ -239,9 +249,9 @@ static void show_health(bool up, const struct error *why)
 		health_set(HEALTH_LIBVIRT, PART_OK, NULL);
 	else
 		health_set(HEALTH_LIBVIRT, PART_FAILED, "%s", why->message);
-	pthread_mutex_lock(&lock);
+	lock_take(&lives_lock);
 	connected = up;
-	pthread_mutex_unlock(&lock);
+	lock_give(&lives_lock);
 }
 
 /* What one round reads. */
@@ -317,12 +327,12 @@ static void on_released(void *data, struct task *task, bool reached)
 	if (bad)
 		log_warning("VM %s has ended, and its cards do not come back: %s", (char *)data,
 			    outcome.error.message);
-	pthread_mutex_lock(&lock);
+	lock_take(&lives_lock);
 	life = find(data);
 	if (life)
 		note_end(life, bad ? &outcome.error : NULL);
 	poke_locked();
-	pthread_mutex_unlock(&lock);
+	lock_give(&lives_lock);
 	o.news();
 	task_outcome_finish(&outcome);
 	free(data);
@@ -343,11 +353,11 @@ static void hand_in(const char *vm)
 	if (task && !task_wait(task, TASK_ENDED, RELEASE_WAIT_MS, on_released, name, &err))
 		return;
 	free(name);
-	pthread_mutex_lock(&lock);
+	lock_take(&lives_lock);
 	life = find(vm);
 	if (life)
 		note_end(life, &err);
-	pthread_mutex_unlock(&lock);
+	lock_give(&lives_lock);
 }
 
 /* Under way is whatever has the VM's lock: it comes by here again when that is over. */
@@ -367,14 +377,14 @@ static bool begin_release(const char *vm)
 	struct life *life;
 	bool begin;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&lives_lock);
 	life = remember(vm);
 	begin = life && !life->releasing && time_monotonic_ms() >= life->retry && !stopping;
 	if (life)
 		life->claimed = true;
 	if (begin)
 		life->releasing = true;
-	pthread_mutex_unlock(&lock);
+	lock_give(&lives_lock);
 	return begin;
 }
 
@@ -384,10 +394,10 @@ static int release(struct round *round)
 	struct list records = { 0 };
 	struct error err = { 0 };
 
-	pthread_mutex_lock(&lock);
+	lock_take(&lives_lock);
 	for (size_t i = 0; i < n_lives; i++)
 		lives[i].claimed = false;
-	pthread_mutex_unlock(&lock);
+	lock_give(&lives_lock);
 	if (!round->up)
 		return 0; /* there will be news when it is */
 	if (records_load(o.services->gpu.store, o.services->gpu.node_id, round->arena, &records,
@@ -397,9 +407,9 @@ static int release(struct round *round)
 		if (record->owner && !runs(round, record->owner) && !under_way(record->owner) &&
 		    begin_release(record->owner))
 			hand_in(record->owner);
-	pthread_mutex_lock(&lock);
+	lock_take(&lives_lock);
 	forget_idle();
-	pthread_mutex_unlock(&lock);
+	lock_give(&lives_lock);
 	return 0;
 }
 
@@ -423,14 +433,14 @@ static void tell_proofs(void)
 
 	if (!names)
 		abort();
-	pthread_mutex_lock(&lock);
+	lock_take(&lives_lock);
 	n = n_news;
 	all = all_news;
 	memcpy(names, news, n * NAME_BYTES);
 	n_news = 0;
 	anew = connected_anew;
 	all_news = connected_anew = false;
-	pthread_mutex_unlock(&lock);
+	lock_give(&lives_lock);
 	for (size_t i = 0; i < n && !all; i++) {
 		snprintf(text, sizeof(text), "vm:%s", names[i]);
 		engine_poke(o.engine, text);
@@ -443,7 +453,7 @@ static void tell_proofs(void)
 }
 
 /* When the next release is due; UINT64_MAX: none. */
-static uint64_t next_retry(void)
+static uint64_t next_retry(void) REQUIRES(lives_lock)
 {
 	uint64_t next = UINT64_MAX;
 
@@ -453,20 +463,6 @@ static uint64_t next_retry(void)
 	return next;
 }
 
-static struct timespec in_ms(uint64_t ms)
-{
-	struct timespec until;
-
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += (time_t)(ms / 1000);
-	until.tv_nsec += (long)(ms % 1000) * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
-	return until;
-}
-
 /* Until poked, or it is time; the number of the round that begins, 0 to end. */
 static uint64_t wait_for_work(bool failed)
 {
@@ -474,27 +470,30 @@ static uint64_t wait_for_work(bool failed)
 	uint64_t retry, now, round;
 	int r = 0;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&lives_lock);
 	retry = next_retry();
 	now = time_monotonic_ms();
 	if (failed && (retry == UINT64_MAX || retry > now + STORE_RETRY_MS))
 		retry = now + STORE_RETRY_MS;
-	until = in_ms(retry == UINT64_MAX || retry <= now ? 0 : retry - now);
-	while (!poked && !stopping && !r)
-		r = retry == UINT64_MAX ? pthread_cond_wait(&wake, &lock)
-					: pthread_cond_timedwait(&wake, &lock, &until);
+	until = time_in_ms(retry == UINT64_MAX || retry <= now ? 0 : retry - now);
+	while (!poked && !stopping && !r) {
+		if (retry == UINT64_MAX)
+			lock_wait(&lives_lock, &wake);
+		else
+			r = lock_wait_until(&lives_lock, &wake, &until);
+	}
 	poked = false;
 	round = stopping ? 0 : wanted + 1;
-	pthread_mutex_unlock(&lock);
+	lock_give(&lives_lock);
 	return round;
 }
 
 static void show_done(uint64_t round)
 {
-	pthread_mutex_lock(&lock);
+	lock_take(&lives_lock);
 	done = round;
 	pthread_cond_broadcast(&shown);
-	pthread_mutex_unlock(&lock);
+	lock_give(&lives_lock);
 }
 
 static void *look_for_ever(void *unused)
@@ -525,10 +524,10 @@ int lives_start(const struct lives_options *options, struct error *err)
 	pthread_attr_t attr;
 	int r;
 
+	lock_take(&lives_lock);
 	o = *options;
-	pthread_mutex_lock(&lock);
 	poked = running = true;
-	pthread_mutex_unlock(&lock);
+	lock_give(&lives_lock);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_BYTES);
 	r = pthread_create(&thread, &attr, look_for_ever, NULL);
@@ -538,18 +537,18 @@ int lives_start(const struct lives_options *options, struct error *err)
 
 bool lives_stop(void)
 {
-	struct timespec until = in_ms(STOP_MS);
-
-	pthread_mutex_lock(&lock);
+	lock_take(&lives_lock);
 	stopping = true;
 	pthread_cond_signal(&wake);
 	pthread_cond_broadcast(&shown);
-	pthread_mutex_unlock(&lock);
-	if (pthread_timedjoin_np(thread, NULL, &until) || !kvm_stop(STOP_MS))
+	lock_give(&lives_lock);
+	if (!thread_join_in_ms(thread, STOP_MS) || !kvm_stop(STOP_MS))
 		return false;
 	vm_replies_forget();
+	lock_take(&lives_lock); /* tasks end, and say so here, until the engine is stopped */
 	free(TAKE_PTR(lives));
 	n_lives = 0;
+	lock_give(&lives_lock);
 	return true;
 }
 
@@ -577,11 +576,13 @@ static void wait_for_news(const char *vm)
 
 void lives_refresh(const struct list *locks)
 {
-	struct timespec until = in_ms(REFRESH_MS);
+	struct timespec until = time_in_ms(REFRESH_MS);
 	bool any = false;
 	uint64_t mine;
 	int r = 0;
 
+	if (!is_up())
+		return;
 	for (LIST_EACH(const char *, name, locks)) {
 		if (strncmp(*name, "vm:", 3))
 			continue;
@@ -591,10 +592,10 @@ void lives_refresh(const struct list *locks)
 	}
 	if (!any)
 		return;
-	pthread_mutex_lock(&lock);
+	lock_take(&lives_lock);
 	mine = ++wanted;
 	poke_locked();
 	while (running && !stopping && done < mine && !r)
-		r = pthread_cond_timedwait(&shown, &lock, &until);
-	pthread_mutex_unlock(&lock);
+		r = lock_wait_until(&lives_lock, &shown, &until);
+	lock_give(&lives_lock);
 }

@@ -6,12 +6,11 @@
 
 #include <errno.h>
 #include <grp.h>
-#include <pthread.h>
 #include <pwd.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/id.h"
+#include "base/lock.h"
 
 enum {
 	KEPT = 64,
@@ -34,13 +33,13 @@ struct wanted {
 	uint64_t ticket;
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct lock members_lock = LOCK_INIT;
 static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
-static struct known known[KEPT];
-static struct wanted wanted[WAITING];
-static size_t n_wanted;
-static bool stopping, group_found;
-static gid_t group_id;
+static struct known known[KEPT] GUARDED_BY(members_lock);
+static struct wanted wanted[WAITING] GUARDED_BY(members_lock);
+static size_t n_wanted GUARDED_BY(members_lock);
+static bool stopping GUARDED_BY(members_lock), group_found GUARDED_BY(members_lock);
+static gid_t group_id GUARDED_BY(members_lock);
 
 static pthread_t thread;
 static const char *group_name;
@@ -75,7 +74,7 @@ static bool look_up(uid_t uid, gid_t group)
 	return false;
 }
 
-static void keep_locked(uid_t uid, bool member)
+static void keep_locked(uid_t uid, bool member) REQUIRES(members_lock)
 {
 	struct known *place = &known[0];
 
@@ -97,38 +96,44 @@ static void *run(void *unused)
 	bool found, member;
 
 	(void)unused;
-	pthread_mutex_lock(&lock);
+	lock_take(&members_lock);
 	while (!stopping) {
 		if (!n_wanted) {
-			pthread_cond_wait(&wake, &lock);
+			lock_wait(&members_lock, &wake);
 			continue;
 		}
 		now = wanted[0];
 		memmove(wanted, wanted + 1, --n_wanted * sizeof(wanted[0]));
-		pthread_mutex_unlock(&lock);
+		lock_give(&members_lock);
 		found = find_group(&group);
 		member = found && look_up(now.uid, group);
-		pthread_mutex_lock(&lock);
+		lock_take(&members_lock);
 		group_found = found;
 		group_id = group;
 		keep_locked(now.uid, member);
-		pthread_mutex_unlock(&lock);
+		lock_give(&members_lock);
 		tell_ticket(now.ticket);
-		pthread_mutex_lock(&lock);
+		lock_take(&members_lock);
 	}
-	pthread_mutex_unlock(&lock);
+	lock_give(&members_lock);
 	return NULL;
 }
 
 int members_start(const char *group, void (*tell)(uint64_t ticket), struct error *err)
 {
 	pthread_attr_t attributes;
+	gid_t id = 0;
+	bool found;
 	int r;
 
 	group_name = group;
 	tell_ticket = tell;
+	found = find_group(&id);
+	lock_take(&members_lock);
 	stopping = false;
-	group_found = find_group(&group_id);
+	group_found = found;
+	group_id = id;
+	lock_give(&members_lock);
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, STACK_BYTES);
 	r = pthread_create(&thread, &attributes, run, NULL);
@@ -141,17 +146,11 @@ int members_start(const char *group, void (*tell)(uint64_t ticket), struct error
 
 void members_stop(void)
 {
-	struct timespec until;
-
-	pthread_mutex_lock(&lock);
+	lock_take(&members_lock);
 	stopping = true;
 	pthread_cond_signal(&wake);
-	pthread_mutex_unlock(&lock);
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += STOP_MS * 1000000L;
-	until.tv_sec += until.tv_nsec / 1000000000L;
-	until.tv_nsec %= 1000000000L;
-	pthread_timedjoin_np(thread, NULL, &until);
+	lock_give(&members_lock);
+	thread_join_in_ms(thread, STOP_MS);
 }
 
 enum membership members_ask(uid_t uid)
@@ -159,11 +158,11 @@ enum membership members_ask(uid_t uid)
 	enum membership answer = MEMBER_UNKNOWN;
 	uint64_t now = time_monotonic_ms();
 
-	pthread_mutex_lock(&lock);
+	lock_take(&members_lock);
 	for (size_t i = 0; i < KEPT; i++)
 		if (known[i].uid == uid && known[i].until > now)
 			answer = known[i].member ? MEMBER_YES : MEMBER_NO;
-	pthread_mutex_unlock(&lock);
+	lock_give(&members_lock);
 	return answer;
 }
 
@@ -171,13 +170,13 @@ bool members_look_up(uid_t uid, uint64_t ticket)
 {
 	bool taken = false;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&members_lock);
 	if (n_wanted < WAITING) {
 		wanted[n_wanted++] = (struct wanted){ uid, ticket };
 		taken = true;
 		pthread_cond_signal(&wake);
 	}
-	pthread_mutex_unlock(&lock);
+	lock_give(&members_lock);
 	return taken;
 }
 
@@ -185,9 +184,9 @@ bool members_group(gid_t *ret)
 {
 	bool found;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&members_lock);
 	found = group_found;
 	*ret = group_id;
-	pthread_mutex_unlock(&lock);
+	lock_give(&members_lock);
 	return found;
 }

@@ -6,10 +6,10 @@
 #include "http/pending.h"
 
 #include <microhttpd.h>
-#include <pthread.h>
 #include <stdbool.h>
 
 #include "base/id.h"
+#include "base/lock.h"
 
 enum { PENDING_MAX = 512 }; /* more than there are connections */
 
@@ -20,17 +20,17 @@ struct entry {
 	uint64_t until; /* time_monotonic_ms(); 0: no limit */
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct entry entries[PENDING_MAX];
-static size_t n_entries;
-static uint64_t last_ticket;
-static bool closing;
+static struct lock pending_lock = LOCK_INIT;
+static struct entry entries[PENDING_MAX] GUARDED_BY(pending_lock);
+static size_t n_entries GUARDED_BY(pending_lock);
+static uint64_t last_ticket GUARDED_BY(pending_lock);
+static bool closing GUARDED_BY(pending_lock);
 
 uint64_t pending_add(struct MHD_Connection *connection, struct reply *slot, uint64_t limit_ms)
 {
 	uint64_t ticket = 0;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&pending_lock);
 	if (!closing && n_entries < PENDING_MAX) {
 		ticket = ++last_ticket;
 		MHD_suspend_connection(connection);
@@ -38,11 +38,11 @@ uint64_t pending_add(struct MHD_Connection *connection, struct reply *slot, uint
 						       limit_ms ? time_monotonic_ms() + limit_ms
 								: 0 };
 	}
-	pthread_mutex_unlock(&lock);
+	lock_give(&pending_lock);
 	return ticket;
 }
 
-static void finish_locked(size_t i, struct reply *reply)
+static void finish_locked(size_t i, struct reply *reply) REQUIRES(pending_lock)
 {
 	struct entry entry = entries[i];
 
@@ -56,14 +56,14 @@ static void finish_locked(size_t i, struct reply *reply)
 
 void pending_answer(uint64_t ticket, struct reply *reply)
 {
-	pthread_mutex_lock(&lock);
+	lock_take(&pending_lock);
 	for (size_t i = 0; i < n_entries; i++) {
 		if (entries[i].ticket != ticket)
 			continue;
 		finish_locked(i, reply);
 		break;
 	}
-	pthread_mutex_unlock(&lock);
+	lock_give(&pending_lock);
 	if (reply)
 		reply_finish(reply);
 }
@@ -87,32 +87,32 @@ void pending_expire(void)
 	uint64_t now = time_monotonic_ms();
 	struct reply late;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&pending_lock);
 	for (size_t i = n_entries; i-- > 0;) {
 		if (!entries[i].until || entries[i].until > now)
 			continue;
 		late = unavailable("it took too long", "try again");
 		finish_locked(i, &late);
 	}
-	pthread_mutex_unlock(&lock);
+	lock_give(&pending_lock);
 }
 
 void pending_close(void)
 {
 	struct reply end;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&pending_lock);
 	closing = true;
 	while (n_entries) {
 		end = unavailable("the daemon is shutting down", "try again when it runs");
 		finish_locked(n_entries - 1, &end);
 	}
-	pthread_mutex_unlock(&lock);
+	lock_give(&pending_lock);
 }
 
 void pending_open(void)
 {
-	pthread_mutex_lock(&lock);
+	lock_take(&pending_lock);
 	closing = false;
-	pthread_mutex_unlock(&lock);
+	lock_give(&pending_lock);
 }

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See server.h. The list of connections is this file's, under its lock: a connection is in it while
+ * See server.h. The list of connections is this file's, under server_lock: a connection is in it while
  * its descriptor is open.
  */
 #include "http/server.h"
 
-#include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "base/id.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "http/exchange.h"
 #include "http/members.h"
@@ -40,8 +39,8 @@ struct server {
 	struct listener listeners[LISTENERS];
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct connection *connections;
+static struct lock server_lock = LOCK_INIT;
+static struct connection *connections GUARDED_BY(server_lock);
 
 static void connection_open(const struct listener *l, struct MHD_Connection *mhd, void **context)
 {
@@ -56,26 +55,26 @@ static void connection_open(const struct listener *l, struct MHD_Connection *mhd
 	c->unix_socket = l->unix_socket;
 	c->fd = info->connect_fd;
 	c->idle_since = time_monotonic_ms();
-	pthread_mutex_lock(&lock);
+	lock_take(&server_lock);
 	c->next = connections;
 	if (connections)
 		connections->prev = c;
 	connections = c;
-	pthread_mutex_unlock(&lock);
+	lock_give(&server_lock);
 }
 
 static void connection_close(struct connection *c)
 {
 	if (!c)
 		return;
-	pthread_mutex_lock(&lock);
+	lock_take(&server_lock);
 	if (c->next)
 		c->next->prev = c->prev;
 	if (c->prev)
 		c->prev->next = c->next;
 	else
 		connections = c->next;
-	pthread_mutex_unlock(&lock);
+	lock_give(&server_lock);
 	free(c);
 }
 
@@ -186,13 +185,13 @@ static void end_slow_connections(unsigned limit)
 {
 	uint64_t now = time_monotonic_ms(), since;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&server_lock);
 	for (struct connection *c = connections; c; c = c->next) {
 		since = __atomic_load_n(&c->idle_since, __ATOMIC_RELAXED);
 		if (since && now > since + limit)
 			shutdown(c->fd, SHUT_RDWR);
 	}
-	pthread_mutex_unlock(&lock);
+	lock_give(&server_lock);
 }
 
 void server_sweep(struct server *server)
@@ -205,10 +204,10 @@ static bool any_busy(void)
 {
 	bool busy = false;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&server_lock);
 	for (struct connection *c = connections; c && !busy; c = c->next)
 		busy = !__atomic_load_n(&c->idle_since, __ATOMIC_RELAXED);
-	pthread_mutex_unlock(&lock);
+	lock_give(&server_lock);
 	return busy;
 }
 

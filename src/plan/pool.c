@@ -36,14 +36,6 @@ struct pool {
 	pthread_cond_t news;
 };
 
-static struct timespec after_ms(unsigned ms)
-{
-	uint64_t when = time_monotonic_ms() + ms;
-
-	return (struct timespec){ .tv_sec = (time_t)(when / 1000),
-				  .tv_nsec = (long)(when % 1000) * 1000000 };
-}
-
 static void queue_add(struct queue *queue, struct pool_job *job)
 {
 	job->next = NULL;
@@ -75,7 +67,7 @@ static struct pool_job *next_job(struct pool *pool) REQUIRES(pool_lock)
 /* NULL: this thread is to end. The last one does not end for having nothing to do. */
 static struct pool_job *wait_for_job(struct pool *pool) REQUIRES(pool_lock)
 {
-	struct timespec until = after_ms(IDLE_MS);
+	struct timespec until = time_in_ms(IDLE_MS);
 	struct pool_job *job = NULL;
 	bool late = false;
 
@@ -190,7 +182,7 @@ void pool_submit(struct pool *pool, struct pool_job *job)
 
 int pool_finish(struct pool *pool, unsigned ms)
 {
-	struct timespec until = after_ms(ms);
+	struct timespec until = time_in_ms(ms);
 	unsigned left;
 
 	lock_take(&pool_lock);

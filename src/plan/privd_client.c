@@ -59,20 +59,6 @@ struct privd {
 	struct pending *pending GUARDED_BY(lock);
 };
 
-static struct timespec after_ms(unsigned ms)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	t.tv_sec += ms / 1000;
-	t.tv_nsec += (long)(ms % 1000) * 1000000;
-	if (t.tv_nsec >= 1000000000) {
-		t.tv_sec++;
-		t.tv_nsec -= 1000000000;
-	}
-	return t;
-}
-
 static void condition_init(pthread_cond_t *condition)
 {
 	pthread_condattr_t attributes;
@@ -118,7 +104,7 @@ static int next_connection(struct privd *p) REQUIRES(lock)
 		lock_take(&lock);
 		if (fd >= 0)
 			return fd;
-		until = after_ms(p->callers ? RETRY_MS : wait_ms);
+		until = time_in_ms(p->callers ? RETRY_MS : wait_ms);
 		wait_ms = wait_ms * 2 < RETRY_MAX_MS ? wait_ms * 2 : RETRY_MAX_MS;
 		lock_wait_until(&lock, &p->changed, &until);
 	}
@@ -335,7 +321,7 @@ static int await_connection(struct privd *p, uint64_t lost, const struct timespe
 static int put(struct privd *p, const struct privd_request *request, struct error *err)
 	REQUIRES(lock)
 {
-	struct timespec until = after_ms(CONNECT_MS);
+	struct timespec until = time_in_ms(CONNECT_MS);
 	uint64_t lost = 0;
 	ssize_t n;
 
@@ -369,7 +355,7 @@ static void take_out(struct privd *p, struct pending *me) REQUIRES(lock)
 static bool is_alive(struct privd *p) REQUIRES(lock)
 {
 	struct privd_request ping = privd_request_new(PRIVD_PING, NULL);
-	struct timespec until = after_ms(ALIVE_MS);
+	struct timespec until = time_in_ms(ALIVE_MS);
 	struct pending mine = { .data = -1, .state = WAITING };
 	bool late = false;
 
@@ -391,14 +377,14 @@ static int await_reply(struct privd *p, struct pending *me, const struct privd_r
 		       struct error *err) REQUIRES(lock)
 {
 	uint64_t until = time_monotonic_ms() + REPLY_MS;
-	struct timespec patience = after_ms(ALIVE_MS);
+	struct timespec patience = time_in_ms(ALIVE_MS);
 
 	while (me->state == WAITING) {
 		if (lock_wait_until(&lock, &me->done, &patience) != ETIMEDOUT)
 			continue;
 		if (!is_alive(p) || time_monotonic_ms() >= until)
 			break;
-		patience = after_ms(ALIVE_MS);
+		patience = time_in_ms(ALIVE_MS);
 	}
 	if (me->state == ANSWERED)
 		return 0;

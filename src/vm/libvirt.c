@@ -345,7 +345,7 @@ static void serve(struct virt *virt, struct link *link)
 /* False: it is to end. */
 static bool pause_for(struct virt *virt, unsigned ms)
 {
-	struct timespec until = after_ms(ms);
+	struct timespec until = time_in_ms(ms);
 	bool go;
 
 	lock_take(&virt_lock);
@@ -393,7 +393,7 @@ static void *keep(void *data)
 
 static struct link *wait_for_link(struct virt *virt, struct error *err)
 {
-	struct timespec until = after_ms(virt_timing.open);
+	struct timespec until = time_in_ms(virt_timing.open);
 	struct link *link = NULL;
 
 	lock_take(&virt_lock);

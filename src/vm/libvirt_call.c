@@ -203,7 +203,7 @@ static int late(const struct call *call, struct error *err)
 
 int call_wait(struct caller *caller, struct call *call, struct error *err)
 {
-	struct timespec until = after_ms(call->ms);
+	struct timespec until = time_in_ms(call->ms);
 	bool done, closed;
 
 	lock_take(&call_lock);

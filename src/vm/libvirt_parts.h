@@ -34,15 +34,6 @@ struct virt_timing {
 
 extern struct virt_timing virt_timing;
 
-/* For lock_wait_until(). */
-static inline struct timespec after_ms(unsigned ms)
-{
-	uint64_t when = time_monotonic_ms() + ms;
-
-	return (struct timespec){ .tv_sec = (time_t)(when / 1000),
-				  .tv_nsec = (long)(when % 1000) * 1000000 };
-}
-
 /* ---- a connection (libvirt_call.c) ---- */
 
 enum { WATCHED_EVENTS = 3 };

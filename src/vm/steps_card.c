@@ -67,7 +67,7 @@ static int owns_at(const struct vm_services *sv, const struct claim_step *s, con
 
 	if (r <= 0 || !path)
 		return r;
-	r = card_path(sv->gpu.store, sv->gpu.node, s->card, arena, &now, err);
+	r = card_path(sv->gpu.store, sv->gpu.node_id, s->card, arena, &now, err);
 	return r < 0 ? -1 : now && !strcmp(now, path);
 }
 
@@ -80,7 +80,7 @@ static int claim_undo(void *services, const void *args, struct error *err)
 
 	if (r <= 0)
 		return r;
-	if (s->path_was && card_claim(sv->gpu.store, sv->gpu.node, s->card, s->vm, s->path_was, -1,
+	if (s->path_was && card_claim(sv->gpu.store, sv->gpu.node_id, s->card, s->vm, s->path_was, -1,
 				      err) < 0)
 		return -1;
 	return s->owned == 1 ? 0 : unclaim_apply(services, args, err);

@@ -43,7 +43,7 @@ static int set_up(void **state)
 		 access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
 	assert_non_null(mkdtemp(f->top));
 	snprintf(f->path, sizeof(f->path), "%s/store.db", f->top);
-	f->services.gpu.node = NODE;
+	f->services.gpu.node_id = NODE;
 	f->services.gpu.store = store_open(&store_sqlite, f->path, 0, &err);
 	if (!f->services.gpu.store)
 		fail_msg("%s", err.message);
