@@ -22,3 +22,10 @@ int gpus_unbind(struct request *rq, struct reply *reply, struct error *err)
 	return change_submit(rq, &gpu_release_operation, gpu_change_new(rq->params[0], false),
 			     rq->query, &body->accept, err);
 }
+
+int gpus_release_quarantine(struct request *rq, struct reply *reply, struct error *err)
+{
+	(void)reply;
+	return change_submit(rq, &gpu_unquarantine_operation, gpu_change_new(rq->params[0], false),
+			     rq->query, NULL, err);
+}

@@ -32,6 +32,7 @@ static const struct {
 	[ERROR_STUCK] = { "stuck", 504, "The kernel did not answer in time" },
 	[ERROR_PROOF_FAILED] = { "proof_failed", 500, "It was done, but is not so" },
 	[ERROR_CANCELLED] = { "cancelled", 409, "It was cancelled" },
+	[ERROR_NO_ANSWER] = { "no_answer", 409, "The card does not answer any more" },
 	[ERROR_GONE] = { "gone", 409, "It vanished meanwhile" },
 	[ERROR_HELPER] = { "helper_unavailable", 503, "The privileged helper is not available" },
 	[ERROR_LIBVIRT] = { "libvirt_unavailable", 503, "libvirt is not available" },

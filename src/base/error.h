@@ -39,6 +39,7 @@ enum error_code {
 	ERROR_STUCK,		/* the kernel did not come back in time */
 	ERROR_PROOF_FAILED,	/* done, but reading back shows otherwise */
 	ERROR_CANCELLED,
+	ERROR_NO_ANSWER,	/* the card's configuration space reads ff: it is quarantined */
 	ERROR_GONE,		/* the device or domain vanished meanwhile */
 	ERROR_HELPER,		/* horcrux-privd cannot be reached */
 	ERROR_LIBVIRT,		/* libvirt cannot be reached */

@@ -6,6 +6,7 @@
 
 #include "gpu/bind.h"
 #include "gpu/look.h"
+#include "gpu/quarantine.h"
 
 struct change_request {
 	char address[PCI_ADDRESS_TEXT];
@@ -60,6 +61,12 @@ static int plan_release(void *request, void *services, bool locked, struct plan 
 	return plan_change(request, services, locked, plan, release_plan, err);
 }
 
+static int plan_unquarantine(void *request, void *services, bool locked, struct plan *plan,
+			     struct error *err)
+{
+	return plan_change(request, services, locked, plan, unquarantine_plan, err);
+}
+
 static json_t *device(void *request, void *services, struct error *err)
 {
 	const struct change_request *r = request;
@@ -94,6 +101,13 @@ const struct operation gpu_release_operation = {
 	.name = "release",
 	.locks = locks,
 	.plan = plan_release,
+	.result = device,
+	.free = free,
+};
+
+const struct operation gpu_unquarantine_operation = {
+	.name = "release-quarantine",
+	.plan = plan_unquarantine,
 	.result = device,
 	.free = free,
 };

@@ -9,9 +9,10 @@
 
 extern const struct operation gpu_bind_operation;
 extern const struct operation gpu_release_operation;
+extern const struct operation gpu_unquarantine_operation;
 
 /*
- * A request for either: the function named, and whether only that one is meant. Copies; never NULL.
+ * A request for any: the function named, and whether only that one is meant. Copies; never NULL.
  * task_submit() owns it from then on.
  */
 void *gpu_change_new(const char *address, bool function_only);

@@ -276,8 +276,9 @@ static void guard_health(const struct judged *j)
 			    j->facts->stuck_why, "end what holds the card; if nothing does, reboot the host");
 	if (j->facts->quarantined_why)
 		plan_refuse(j->plan, REFUSE_QUARANTINED, j->unit->slot,
-			    "it did not come back from a reset", j->facts->quarantined_why,
-			    "power-cycle the host, then release it from quarantine");
+			    "it does not answer any more", j->facts->quarantined_why,
+			    text(j, "power-cycle the host, then release it from quarantine: POST "
+				    "/api/gpu/devices/%s/release-quarantine", j->unit->slot));
 }
 
 /* The same slot may hold another card now, and the same card may sit in another slot. */

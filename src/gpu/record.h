@@ -20,7 +20,7 @@ struct card_record {
 	const char *address;		/* where it was last seen */
 	const char *owner;		/* VM that has the whole card; NULL: nobody */
 	int was_bound;			/* it was on vfio before its owner took it; -1 not told */
-	const char *quarantined_why;	/* it did not come back from a reset; NULL */
+	const char *quarantined_why;	/* it does not answer (quarantine.h); NULL */
 	const char *last_reset;		/* RFC 3339; NULL never */
 	const char *seen_at;		/* first sight, RFC 3339 */
 	int64_t mod;			/* revision of its row; 0: not stored yet */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/fdpath.h"
+#include "gpu/quarantine.h"
 #include "gpu/steps_parts.h"
 
 enum {
@@ -343,6 +344,12 @@ static const struct row module_rows[] = {
 	ROW_END,
 };
 
+static const struct row quarantine_rows[] = {
+	{ "card", ROW_STRING, ROW_REQUIRED, offsetof(struct quarantine_step, card) },
+	{ "addresses", ROW_STRINGS, 0, offsetof(struct quarantine_step, addresses) },
+	ROW_END,
+};
+
 #define OF_FUNCTION                                                                                \
 	.args = function_rows, .args_size = sizeof(struct function_step), .subject = subject
 #define OF_TAKEN .args = taken_rows, .args_size = sizeof(struct taken_step)
@@ -382,6 +389,12 @@ static const struct step_kind kinds[] = {
 			 .undo = step_power_undo, .prove_undone = step_power_prove_undone,
 			 .holds = step_power_holds, .text = step_power_text,
 			 .writes = step_power_writes },
+	[STEP_RELEASE_QUARANTINE] = { "release-quarantine", .args = quarantine_rows,
+				      .args_size = sizeof(struct quarantine_step), .lasting = true,
+				      .apply = step_unquarantine_apply,
+				      .prove = step_unquarantine_prove,
+				      .holds = step_unquarantine_holds,
+				      .text = step_unquarantine_text },
 	[STEP_REMEMBER] = { "remember", OF_TAKEN, .apply = remember_apply, .prove = remember_prove,
 			    .undo = forget_apply, .prove_undone = forget_prove, .holds = remembered,
 			    .text = remember_text },

@@ -66,6 +66,7 @@ enum gpu_step {
 	STEP_NVIDIA_LOCK,	/* take the nvidia driver's unbindLock */
 	STEP_OVERRIDE,		/* driver_override = value; "" clears */
 	STEP_POWER,		/* power/control = value */
+	STEP_RELEASE_QUARANTINE, /* see that it answers, and drop the note that it did not */
 	STEP_REMEMBER,		/* write down what it was, in the table taken */
 	STEP_UNBIND,		/* from driver */
 	STEP_VIABLE,		/* nothing is written: the group opens and says VIABLE */

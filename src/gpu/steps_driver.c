@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/fdpath.h"
+#include "gpu/quarantine.h"
 #include "gpu/steps_parts.h"
 #include "host/holders.h"
 
@@ -56,12 +57,21 @@ static int unbind(void *services, const struct function_step *s, const char *nam
 	/* of what did not come back nobody knows what it still does */
 	if (r && take && why.code != ERROR_STUCK && why.code != ERROR_HELPER)
 		step_lock_undo(services, s, NULL);
+	if (r)
+		quarantine_note(sv, s->address, &why);
 	if (r && err)
 		*err = why;
 	return r;
 }
 
 /* ---- bind, give-back ---- */
+
+static int bind_to(const struct gpu_services *sv, const struct function_step *s, struct error *err)
+{
+	if (!privd_bind(sv->privd, step_address(s), s->driver, err))
+		return 0;
+	return quarantine_note(sv, s->address, err);	/* if it does not answer */
+}
 
 int step_bind_apply(void *services, const void *args, struct error *err)
 {
@@ -70,7 +80,7 @@ int step_bind_apply(void *services, const void *args, struct error *err)
 
 	if (!step_prove_driver(sv, s, s->driver, NULL))
 		return 0;
-	return privd_bind(sv->privd, step_address(s), s->driver, err);
+	return bind_to(sv, s, err);
 }
 
 int step_bind_prove(void *services, const void *args, struct error *err)
@@ -138,8 +148,10 @@ int step_give_back_apply(void *services, const void *args, struct error *err)
 
 	snprintf(path, sizeof(path), "sys/bus/pci/drivers/%.60s", s->driver ? s->driver : "");
 	if (s->driver && fdpath_exists(sv->root->fd, path) == 1)
-		return privd_bind(sv->privd, step_address(s), s->driver, err);
-	return privd_probe(sv->privd, step_address(s), NULL, err);
+		return bind_to(sv, s, err);
+	if (!privd_probe(sv->privd, step_address(s), NULL, err))
+		return 0;
+	return quarantine_note(sv, s->address, err);
 }
 
 int step_give_back_prove(void *services, const void *args, struct error *err)
@@ -217,10 +229,10 @@ static int bind_back(const struct gpu_services *sv, const struct function_step *
 	if (privd_read_override(sv->privd, step_address(s), arena, &text, err) < 0)
 		return -1;
 	if (!strcmp(text, fits) || !strcmp(text, s->driver))
-		return privd_bind(sv->privd, step_address(s), s->driver, err);
+		return bind_to(sv, s, err);
 	if (privd_override(sv->privd, step_address(s), fits, err) < 0)
 		return -1;
-	r = privd_bind(sv->privd, step_address(s), s->driver, err);
+	r = bind_to(sv, s, err);
 	if (privd_override(sv->privd, step_address(s), text, r < 0 ? NULL : err) < 0)
 		return -1;
 	return r;

@@ -14,6 +14,7 @@
  * - ERROR_CONFLICT: the kernel or the driver said no, or another change is under way.
  * - ERROR_READ_ONLY: this host root is no kernel's.
  * - ERROR_GONE: there is no such device (any more).
+ * - ERROR_NO_ANSWER: its configuration space reads ff; nothing was written.
  * - ERROR_PROOF_FAILED: written, and reads back otherwise.
  * - ERROR_INVALID_VALUE, ERROR_TOO_MANY, ERROR_SYSTEM.
  */

@@ -244,6 +244,11 @@ int privd_error(const struct privd_request *request, const struct privd_reply *r
 	case PRIVD_UNREADABLE:
 		return error_set(err, ERROR_SYSTEM, "%s: %s", act,
 				 why && *why ? why : "not all could be read");
+	case PRIVD_NO_ANSWER:
+		error_set(err, ERROR_NO_ANSWER, "%s: its configuration space reads ff, so it does not answer",
+			  act);
+		return error_hint(err, "it is in quarantine now: power-cycle the host, then release it "
+				       "(POST /api/gpu/devices/…/release-quarantine)");
 	default:
 		return error_set(err, ERROR_HELPER, "%s: horcrux-privd gave no sense", act);
 	}

@@ -38,6 +38,26 @@ enum privd_status op_override(struct op *op)
 	return !strcmp(text, name[0] ? name : "(null)") ? PRIVD_OK : PRIVD_MISMATCH;
 }
 
+/*
+ * A card that fell off the bus, or that a reset has killed, reads ff everywhere; drivers that let it go or
+ * take it wait for it, some for ever. Vendor and device id alone tell nothing: a VF's read ff by the
+ * specification (SR-IOV 1.1, 3.4.1). The kernel is about to wake it anyway (__device_release_driver(),
+ * pci_device_probe()). What cannot be read says nothing.
+ */
+static bool is_silent(const struct op *op)
+{
+	unsigned char header[16];
+	char path[OP_PATH];
+
+	if (fdpath_pread(op->root->fd, op_attribute(op, path, "config"), header, sizeof(header), 0) !=
+	    (ssize_t)sizeof(header))
+		return false;
+	for (size_t i = 0; i < sizeof(header); i++)
+		if (header[i] != 0xff)
+			return false;
+	return true;
+}
+
 enum privd_status op_unbind(struct op *op)
 {
 	const char *name = op->request->name;
@@ -46,6 +66,8 @@ enum privd_status op_unbind(struct op *op)
 
 	if (name[0] && !op_driver_known(op, name))
 		return PRIVD_NO_DRIVER;
+	if (is_silent(op))
+		return PRIVD_NO_ANSWER;
 	/*
 	 * Through the driver's own file: should the device have changed hands since it was looked
 	 * at, the kernel says ENODEV, while the file behind its `driver` link would go on.
@@ -68,6 +90,8 @@ enum privd_status op_bind(struct op *op)
 
 	if (!op_driver_known(op, op->request->name))
 		return PRIVD_NO_DRIVER;
+	if (is_silent(op))
+		return PRIVD_NO_ANSWER;
 	status = driver_write(op, op->request->name, "bind");
 	if (status == PRIVD_OK)
 		op->value = op_driver(op, on, sizeof(on)) && !strcmp(on, op->request->name);
@@ -76,9 +100,12 @@ enum privd_status op_bind(struct op *op)
 
 enum privd_status op_probe(struct op *op)
 {
-	enum privd_status status = op_write(op, "sys/bus/pci/drivers_probe", op->device);
+	enum privd_status status;
 	char on[OP_PATH];
 
+	if (is_silent(op))
+		return PRIVD_NO_ANSWER;
+	status = op_write(op, "sys/bus/pci/drivers_probe", op->device);
 	if (status == PRIVD_OK) /* which the kernel also says when no driver wanted it */
 		op->value = op_driver(op, on, sizeof(on));
 	return status;

@@ -73,6 +73,7 @@ static const char *const statuses[PRIVD_STATUSES] = {
 	[PRIVD_TOO_MANY] = "too_many",
 	[PRIVD_DIED] = "died",
 	[PRIVD_UNREADABLE] = "unreadable",
+	[PRIVD_NO_ANSWER] = "no_answer",
 };
 
 /*

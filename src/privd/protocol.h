@@ -93,6 +93,7 @@ enum privd_status {
 	PRIVD_TOO_MANY,
 	PRIVD_DIED,	  /* the child was killed: what it did is not known */
 	PRIVD_UNREADABLE, /* holders, critical: not all could be read, so nothing is told */
+	PRIVD_NO_ANSWER,  /* its configuration space reads ff: no driver may have it */
 	PRIVD_STATUSES
 };
 

@@ -319,6 +319,22 @@ def test_a_card_in_use_is_not_given_back_by_hand(d):
     assert drivers(d) == ["vfio-pci", "vfio-pci"]
 
 
+def test_a_card_in_use_is_not_taken_by_hand(d):
+    """A foreign hand gave it back under its VM: nobody else gets it for that."""
+    make(d, "vm-1", RADEON, start=True)
+    for address, driver in ((AUDIO, "snd_hda_intel"), (RADEON, "radeon")):
+        d.host.event(f"unbind {address}")
+        d.host.write(f"sys/bus/pci/devices/{address}/driver_override", "\n")
+        d.host.event(f"bind {address} {driver}")
+    d.host.clear_write_log()
+    assert d.wait_for(lambda: device(d)["driver"] == "radeon", 20)
+    refused = d.post(f"/api/gpu/devices/{RADEON}/bind-vfio")
+    assert refused.status == 409
+    (claimed,) = [r for r in refused.json()["refusals"] if r["code"] == "claimed"]
+    assert "vm-1" in claimed["reason"] and claimed["can_accept"] is False and "vm-1" in claimed["fix"]
+    assert d.host.write_log() == []
+
+
 def test_one_function_alone(d):
     reply = d.post("/api/vms", spec("vm-1", start=True, gpu_passthrough=[
         {"pci_address": DISPLAY, "multifunction": False}]))

@@ -27,7 +27,7 @@ OPS = {name: n for n, name in enumerate((
 OP_NAMES = {n: name for name, n in OPS.items()}
 
 STATUSES = ("ok failed stuck busy read_only no_device bridge no_driver range mismatch not_here "
-            "too_many died unreadable").split()
+            "too_many died unreadable no_answer").split()
 
 HEADER = struct.Struct("=IHHQII")
 ADDRESS = struct.Struct("=IBBBB")

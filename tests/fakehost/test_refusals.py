@@ -195,6 +195,65 @@ def test_all_at_once():
 
 
 
+def quarantine(m, address):
+    return m.daemon.post(f"/api/gpu/devices/{address}/release-quarantine")
+
+
+def test_a_card_that_does_not_answer():
+    """No driver gets it, whoever asks, also after a restart; until it answers and is released by hand."""
+    with Machine("lab-like") as m:
+        m.host.knob(f"ff {GPU}")
+        reply = m.daemon.bind(GPU)
+        assert (reply.status, reply.json()["code"]) == (409, "no_answer"), reply
+        assert "release-quarantine" in reply.json()["hint"] and "reads ff" in reply.json()["detail"]
+        assert not [w for w in m.host.writes() if w.endswith(f"bind={GPU}")]
+        m.unchanged()
+        shown = m.daemon.device(GPU)
+        assert shown["state"] == "quarantined" and GPU in shown["health"]["quarantined_why"]
+        before = len(m.host.write_log())
+        for again in (False, True):
+            refusal = m.daemon.bind(AUDIO).refusals()["quarantined"]
+            assert not refusal["can_accept"] and "ff" in refusal["evidence"], refusal
+            assert m.daemon.bind(GPU, {"accept": ["no_reset"]}).refusals().keys() == {"quarantined"}
+            if not again:
+                m.daemon.stop()
+                m.daemon.start()
+        assert len(m.host.write_log()) == before
+        reply = quarantine(m, GPU)
+        assert (reply.status, reply.json()["code"]) == (409, "no_answer"), reply
+        assert m.daemon.device(GPU)["state"] == "quarantined"
+        m.host.knob(f"ff {GPU} off")
+        assert m.daemon.bind(GPU).status == 409, "it is released by hand only"
+        reply = quarantine(m, AUDIO)
+        assert reply.status == 200 and reply.json()["state"] == "host", reply
+        assert reply.json()["health"]["quarantined_why"] is None
+        assert quarantine(m, GPU).status == 200
+        assert m.daemon.bind(GPU).status == 200
+        assert m.daemon.release(GPU).status == 200
+        m.unchanged()
+
+
+def test_a_card_that_dies_while_it_is_taken():
+    """It stays with vfio-pci, where it harms nobody: no host driver is let near it."""
+    with Machine("lab-like") as m:
+        assert m.daemon.bind(GPU).status == 200
+        m.host.clear_write_log()
+        m.host.knob(f"ff {AUDIO}")
+        m.host.knob(f"ff {GPU}")
+        reply = m.daemon.release(GPU)
+        assert (reply.status, reply.json()["code"]) == (409, "no_answer"), reply
+        assert m.host.writes() == [] and m.host.driver(GPU) == m.host.driver(AUDIO) == "vfio-pci"
+        assert m.daemon.device(GPU)["state"] == "quarantined"
+        refused = m.daemon.release(GPU)
+        assert refused.status == 409 and set(refused.refusals()) == {"quarantined"}, refused
+        assert m.daemon.bind(GPU).status == 200, "it is there already"
+        m.host.knob(f"ff {AUDIO} off")
+        m.host.knob(f"ff {GPU} off")
+        assert quarantine(m, GPU).json()["state"] == "ready"
+        assert m.daemon.release(GPU).status == 200
+        m.unchanged()
+
+
 def test_it_is_judged_again_when_its_turn_comes():
     """Free when asked for, held when the locks were there: refused by the second look."""
     with Machine("lab-like", cap=Daemon.CAP) as m:
