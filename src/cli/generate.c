@@ -81,7 +81,10 @@ static int man(struct cli *cli UNUSED, struct failure *why UNUSED)
 	fputs(".SH OPTIONS\nThese may stand anywhere on the command line.\n", stdout);
 	man_flags(common_flags);
 	man_exit_codes();
-	fputs(".SH ENVIRONMENT\n.TP\n\\fBHORCRUX_SOCKET\\fR\nThe daemon's socket, as with "
+	fputs(".SH ENVIRONMENT\n.TP\n\\fBHORCRUX_CONFIG\\fR\nThe configuration that says which other "
+	      "classes count as cards when no daemon is asked, instead of "
+	      "\\fI/etc/horcrux/horcrux.conf\\fR.\n"
+	      ".TP\n\\fBHORCRUX_SOCKET\\fR\nThe daemon's socket, as with "
 	      "\\fB\\-\\-socket\\fR, which goes before it.\n"
 	      ".TP\n\\fBNO_COLOR\\fR\nNo colours when it is set and not empty.\n"
 	      ".SH FILES\n.TP\n\\fI" CLIENT_SOCKET "\\fR\nThe daemon's socket. Root and members of "

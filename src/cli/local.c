@@ -3,6 +3,7 @@
 #include "cli/local.h"
 
 #include "base/fdpath.h"
+#include "cli/config.h"
 #include "gpu/doctor.h"
 #include "host/modules.h"
 
@@ -11,6 +12,7 @@ enum { NAME_BYTES = 256, IOMEM_BYTES = 1024 * 1024 };
 struct local {
 	struct arena *arena;
 	struct host_root root;
+	const char *config_hidden;
 	struct names *names;
 	struct inventory *inventory;
 	struct list holders, critical, framebuffers;
@@ -69,7 +71,7 @@ static void need_critical(struct local *local)
 
 struct local *local_new(const char *directory, struct error *err)
 {
-	static const struct class_filter filter = { 0 };
+	struct class_filter filter = { 0 };
 	struct inventory_changes changes = { .all = true };
 	struct local *local = calloc(1, sizeof(*local));
 
@@ -77,7 +79,8 @@ struct local *local_new(const char *directory, struct error *err)
 		abort();
 	local->root.fd = -1;
 	local->arena = arena_new();
-	if (host_root_open(&local->root, directory, err) < 0)
+	if (host_root_open(&local->root, directory, err) < 0 ||
+	    config_classes(local->root.real, &filter, &local->config_hidden, err) < 0)
 		goto failed;
 	local->names = names_open(&local->root);
 	local->inventory = inventory_build(&local->root, &filter, local->names, NULL, &changes,
@@ -93,6 +96,11 @@ struct local *local_new(const char *directory, struct error *err)
 failed:
 	local_free(local);
 	return NULL;
+}
+
+const char *local_config_hidden(const struct local *local)
+{
+	return local->config_hidden;
 }
 
 void local_free(struct local *local)

@@ -9,8 +9,13 @@
 
 struct local;
 
-/* Opens and lists the host whose / is `directory`. NULL with an error. */
+/*
+ * Opens and lists the host whose / is `directory`; what counts as a card there is said by the
+ * configuration that a daemon on it would read (config.h). NULL with an error.
+ */
 struct local *local_new(const char *directory, struct error *err);
+/* The configuration that counts, if it could not be read; NULL: there is none, or it was read. */
+const char *local_config_hidden(const struct local *local);
 void local_free(struct local *local);
 
 /*

@@ -65,6 +65,9 @@ static void note(struct cli *cli, const char *no_daemon)
 		fprintf(stderr, "; root would see more (%s)", text_safe(cli, hidden));
 	else if (hidden)
 		fprintf(stderr, "; not all could be read (%s)", text_safe(cli, hidden));
+	if (local_config_hidden(cli->local))
+		fprintf(stderr, "; %s cannot be read, so other classes that it may name are left out",
+			local_config_hidden(cli->local));
 	fputc('\n', stderr);
 }
 

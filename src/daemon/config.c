@@ -43,27 +43,6 @@ static const char *const levels[] = { "error", "warning", "notice", "info", "deb
 
 /* ---- values ---- */
 
-static int parse_classes(const char *text, struct config *config)
-{
-	uint16_t class;
-	int n;
-
-	config->n_extra_classes = 0;
-	while (*text) {
-		if (config->n_extra_classes == CONFIG_CLASSES ||
-		    sscanf(text, "%4hx%n", &class, &n) != 1 || n != 4)
-			return -1;
-		config->extra_classes[config->n_extra_classes++] = class;
-		text += n;
-		text += strspn(text, " ");
-		if (*text == ',')
-			text += 1 + strspn(text + 1, " ");
-		else if (*text)
-			return -1;
-	}
-	return 0;
-}
-
 static int set_value(const struct config_key *key, const char *value, struct arena *arena,
 		     struct config *config, struct error *err)
 {
@@ -86,7 +65,7 @@ static int set_value(const struct config_key *key, const char *value, struct are
 		*(int *)at = !strcmp(value, "yes");
 		return 0;
 	case CONFIG_CLASS_LIST:
-		if (parse_classes(value, config) < 0)
+		if (class_filter_parse(value, &config->classes) < 0)
 			break;
 		return 0;
 	}

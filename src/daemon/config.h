@@ -11,10 +11,11 @@
 #include <stdint.h>
 
 #include "base/rows.h"
+#include "host/pci.h"
 
 #define CONFIG_FILE "/etc/horcrux/horcrux.conf"
 
-enum { CONFIG_LINE_MAX = 190, CONFIG_FILE_MAX = 64 * 1024, CONFIG_CLASSES = 16 };
+enum { CONFIG_LINE_MAX = 190, CONFIG_FILE_MAX = 64 * 1024 };
 
 struct config {
 	const char *listen;    /* ADDRESS:PORT, or "none" */
@@ -26,8 +27,7 @@ struct config {
 	const char *host_root;
 	const char *state_dir;
 	int trust_loopback;
-	uint16_t extra_classes[CONFIG_CLASSES];
-	int n_extra_classes;
+	struct class_filter classes;
 
 	/* From the command line only. */
 	int dev;

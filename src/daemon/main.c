@@ -329,7 +329,7 @@ static int start_looking(struct error *err)
 						     .lost = on_lost };
 	struct keeper_options o = {
 		.root = &d.root,
-		.filter.n_extra = d.config.n_extra_classes,
+		.filter = d.config.classes,
 		.node = d.node,
 		.uevent_socket = d.root.real ? NULL : d.uevent_socket,
 		.stuck = stuck_cards,
@@ -339,7 +339,6 @@ static int start_looking(struct error *err)
 		.domains = domains,
 	};
 
-	memcpy(o.filter.extra, d.config.extra_classes, sizeof(o.filter.extra));
 	health_set(HEALTH_HELPER, PART_STARTING, NULL);
 	if (keeper_start(d.event, &o, &d.keeper, err) < 0)
 		return -1;

@@ -3,6 +3,7 @@
  * What a function is: a card, a bridge, a part of a card, and whether it keeps a VM from using the
  * IOMMU group it is in. Pure; any thread.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/rows.h"
@@ -24,6 +25,28 @@ enum {
  * of mediated devices. pci-pf-stub is not among them.
  */
 static const char *const harmless_drivers[] = { "nvidia-vgpu-vfio", "pci-stub", "pcieport" };
+
+int class_filter_parse(const char *text, struct class_filter *filter)
+{
+	struct class_filter found = { 0 };
+	uint16_t class;
+	int n;
+
+	while (*text) {
+		if (found.n_extra == (int)ARRAY_SIZE(found.extra) ||
+		    sscanf(text, "%4hx%n", &class, &n) != 1 || n != 4)
+			return -1;
+		found.extra[found.n_extra++] = class;
+		text += n;
+		text += strspn(text, " ");
+		if (*text == ',')
+			text += 1 + strspn(text + 1, " ");
+		else if (*text)
+			return -1;
+	}
+	*filter = found;
+	return 0;
+}
 
 bool function_is_gpu(const struct function *f, const struct class_filter *filter)
 {

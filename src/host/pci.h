@@ -93,4 +93,6 @@ struct class_filter {
 };
 
 /* 0300 VGA, 0302 3D, 0380 other display, 1200 of vendor 1002 (MI300…), and the configured extras. */
+/* Extras as the configuration has them: "0c80, 0480". Sets them; -1: it is no such list. */
+int class_filter_parse(const char *text, struct class_filter *filter);
 bool function_is_gpu(const struct function *f, const struct class_filter *filter);

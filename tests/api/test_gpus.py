@@ -3,10 +3,11 @@
 import json
 import os
 import re
+import subprocess
 
 import golden
 import pytest
-from daemon import Daemon, NODE
+from daemon import Daemon, NODE, program
 from plaintree import PlainTree
 
 GPU, AUDIO, OTHER, PORT = "0000:01:00.0", "0000:01:00.1", "0000:00:1f.3", "0000:00:01.0"
@@ -132,6 +133,32 @@ def test_wrong_filters(many, query, code):
 
 def test_other_addresses_take_no_query(shared):
     assert shared.get("/api/gpu/iommu-status?x=1").json()["code"] == "unknown_field"
+
+
+def test_without_the_daemon_the_same_cards(tmp_path, tree):
+    """The command line judges a host by the configuration that its daemon has."""
+    conf = tmp_path / "horcrux.conf"
+    conf.write_text("# ours\nextra_classes = 0604, 0403\nnode = elsewhere\n")
+    env = {"HORCRUX_CONFIG": str(conf)}
+    with Daemon(tmp_path, tree.root, helper=False, env=env) as d:
+        online = d.get("/api/gpu/devices").json()
+
+    def offline(**more):
+        return subprocess.run([program("horcrux"), f"--host-root={tree.root}", "-o", "json", "gpu", "list"],
+                              env={**os.environ, **more}, text=True, capture_output=True, check=False)
+    done = offline(**env)
+    assert [g["pci_address"] for g in json.loads(done.stdout)] == [g["pci_address"] for g in online]
+    assert len(online) == 4 > len(json.loads(offline().stdout))
+    told = {g["pci_address"]: g for g in online}
+    for g in json.loads(done.stdout):
+        same = [k for k in g if k not in g["unknown"] and k not in told[g["pci_address"]]["unknown"]]
+        assert {k: g[k] for k in same if k not in ("node", "unknown", "health")} == {
+            k: told[g["pci_address"]][k] for k in same if k not in ("node", "unknown", "health")}
+    conf.write_text("extra_classes = card\n")
+    done = offline(**env)
+    assert done.returncode == 2 and "extra_classes" in done.stderr and str(conf) in done.stderr
+    done = offline(HORCRUX_CONFIG=str(tmp_path / "none"))
+    assert done.returncode == 2 and "none" in done.stderr
 
 
 def test_etag_and_304(d):

@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 
 	if (!config_parse(arena_strndup(arena, (const char *)bytes, n), "file", 0, arena, &config,
 			  &err)) {
-		if (config.n_extra_classes < 0 || config.n_extra_classes > CONFIG_CLASSES)
+		if (config.classes.n_extra < 0 || config.classes.n_extra > (int)ARRAY_SIZE(config.classes.extra))
 			abort();
 		return 0;
 	}

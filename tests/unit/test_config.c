@@ -50,7 +50,7 @@ static void has_defaults(void **state UNUSED)
 	assert_string_equal(c.state_dir, "/var/lib/horcrux");
 	assert_int_equal(c.trust_loopback, 1);
 	assert_null(c.libvirt);
-	assert_int_equal(c.n_extra_classes, 0);
+	assert_int_equal(c.classes.n_extra, 0);
 	assert_int_equal(c.dev, 0);
 }
 
@@ -67,9 +67,9 @@ static void reads_file_and_flags(void **state UNUSED)
 	assert_string_equal(c.listen, "127.0.0.1:1");
 	assert_string_equal(c.group, "wheel");
 	assert_int_equal(c.trust_loopback, 0);
-	assert_int_equal(c.n_extra_classes, 3);
-	assert_int_equal(c.extra_classes[0], 0x0403);
-	assert_int_equal(c.extra_classes[2], 0x1200);
+	assert_int_equal(c.classes.n_extra, 3);
+	assert_int_equal(c.classes.extra[0], 0x0403);
+	assert_int_equal(c.classes.extra[2], 0x1200);
 	assert_string_equal(c.log_level, "debug");
 }
 
