@@ -4,8 +4,13 @@ last tests end with a host that has no Horcrux any more."""
 
 import re
 import subprocess
+import time
 
+import pytest
+
+import build
 import images
+from test_cards import HIDE
 
 CARD, AUDIO = "0000:01:00.0", "0000:01:00.1"
 
@@ -30,6 +35,15 @@ GUEST = """<domain type='qemu'>
     <memballoon model='none'/><video><model type='none'/></video>
   </devices>
 </domain>
+"""
+
+
+# Keeps a file open.
+HOLD = """
+import os, sys, time
+held = os.open(sys.argv[1], os.O_RDWR)
+print("open", flush=True)
+time.sleep(3600)
 """
 
 
@@ -168,3 +182,184 @@ def test_qemu_reads_roms_of_ours_alone(machine):
     machine.wait("dmesg | grep 'apparmor=.DENIED.*elsewhere/radeon.rom'", timeout=60,
                  what="the kernel's log tells of the ROM that was denied")
     assert not re.search("apparmor=.DENIED.*horcrux/roms", machine.ssh("dmesg").out)
+
+
+# ---- crash, restart, upgrade, removal, purge: with a VM that runs and a child that hangs in the kernel ----
+
+STUCK = "0000:02:00.0"
+VM = {"id": "keeps", "name": "keeps", "cpus": 1, "memory": 256, "firmware": "bios", "cdrom": ["guest.iso"],
+      "disks": [{"size": 1}], "network": [{"kind": "none"}], "gpu_passthrough": {"pci_address": CARD},
+      "start": True}
+WAIT = {"Prefer": "wait=300"}
+DAEMONS = ["horcruxd", "horcrux-privd"]
+SOCKETS = ["horcruxd.socket", "horcrux-privd.socket"]
+
+
+def stick(machine):
+    """A child of the helper sleeps in the kernel: an unbind of a card whose file nobody shows. Its pid."""
+    change(machine, "bind", STUCK)
+    machine.push(HIDE.encode(), "/root/hide.py", mode="600")
+    group = machine.functions()[STUCK]["group"]
+    machine.ssh(f"setsid python3 /root/hide.py {group} {STUCK} >/root/hide.log 2>&1 </dev/null & "
+                "echo $! >/root/hide.pid")
+    machine.wait("grep -q hidden /root/hide.log", timeout=30)
+    answer = machine.api("POST", f"/api/gpu/devices/{STUCK}/unbind-vfio", None, WAIT, timeout=310)
+    assert answer.status == 504 and answer.body["code"] == "stuck", answer.body
+    # its other children read, and are younger
+    return machine.ssh(f"pgrep -o -P {main_pid(machine, 'horcrux-privd')}").out.strip()
+
+
+def is_stuck(machine):
+    return machine.api("GET", f"/api/gpu/devices/{STUCK}").body["state"] == "stuck"
+
+
+def in_cgroup(machine, pid):
+    """Is the process one of the helper's unit?"""
+    procs = "/sys/fs/cgroup/system.slice/horcrux-privd.service/cgroup.procs"
+    return pid in machine.ssh(f"cat {procs}").out.split()
+
+
+def monotonic(machine, name):
+    return int(machine.ssh(f"systemctl show -P {name}TimestampMonotonic horcrux-privd").out) / 1e6
+
+
+def starting_anything(machine):
+    """How long this host takes now to start a service that does nothing: it may be a busy machine."""
+    began = time.monotonic()
+    machine.ssh("systemd-run -q --wait true")
+    return time.monotonic() - began
+
+
+def install(machine):
+    machine.push(build.package(machine.kind.dist), "/root/now.deb", mode="644")
+    return machine.ssh("dpkg -i /root/now.deb", timeout=300)
+
+
+@pytest.fixture(scope="module")
+def busy(machine):
+    """A host in use: a VM runs with a card, and a child of the helper hangs inside a write."""
+    machine.ssh("virsh destroy friend", check=False)
+    if drivers(machine, CARD) == ["vfio-pci"]:
+        change(machine, "unbind", CARD)
+    machine.push(images.guests() / "guest.iso", "/var/lib/horcrux/images/guest.iso", mode="644")
+    made = machine.api("POST", "/api/vms", VM, headers=WAIT, timeout=310)
+    assert made.status == 201 and made.body["state"] == "running", made.body
+    return {"qemu": machine.ssh("pgrep -f guest=keeps").out.split()[0], "child": stick(machine)}
+
+
+WAYS = {
+    "crash": lambda machine: machine.ssh(f"systemctl kill --kill-whom=main -s KILL {' '.join(DAEMONS)}"),
+    "restart": lambda machine: machine.ssh(f"systemctl restart {' '.join(DAEMONS)}"),
+    "upgrade": install,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_vms_and_cards_are_left_alone(machine, busy, way):
+    """Both daemons end, the helper with a child inside a write: the helper is back in two seconds (or what
+    this host takes now to start anything), the VM runs on, and both know again what there is."""
+    assert "horcrux" not in machine.ssh(f"cat /proc/{busy['qemu']}/cgroup").out
+    before, usual = [main_pid(machine, unit) for unit in DAEMONS], starting_anything(machine)
+    assert in_cgroup(machine, busy["child"]) and is_stuck(machine)
+    machine.ssh("journalctl --rotate && journalctl --vacuum-time=1s")
+    WAYS[way](machine)
+    machine.wait("horcrux gpu list", timeout=60)
+    machine.wait("systemctl is-active horcruxd horcrux-privd")
+    after = [main_pid(machine, unit) for unit in DAEMONS]
+    assert all(after) and not set(after) & set(before)
+    away = monotonic(machine, "ActiveEnter") - monotonic(machine, "ActiveExit")
+    usual = max(usual, starting_anything(machine))
+    assert 0 < away < max(2, 4 * usual), f"the helper was away for {away} s; anything takes {usual} s"
+    told = machine.ssh("journalctl -u horcruxd -u horcrux-privd -o cat").out
+    assert "still lives" in told and "timed out" not in told
+    assert told.count("ready, host root /") == 1, "the helper was started again once"
+    assert in_cgroup(machine, busy["child"])
+    assert machine.ssh("pgrep -f guest=keeps").out.split()[0] == busy["qemu"]
+    machine.wait("horcrux vm list | grep 'keeps.*running'", timeout=60)
+    card = machine.api("GET", f"/api/gpu/devices/{CARD}").body
+    assert card["state"] == "in_use" and card["used_by"][0]["name"] == "keeps"
+    assert is_stuck(machine)
+
+
+def remove(machine):
+    out = machine.ssh("dpkg -r horcrux", timeout=170).out
+    states = machine.ssh(f"systemctl is-active {' '.join(DAEMONS + SOCKETS)}", check=False).out
+    assert states.split() == ["inactive"] * 4
+    return out
+
+
+def test_removal_gives_back_what_nobody_uses(machine, busy):
+    spare = machine.plug_card("spare", bus="rp5")
+    change(machine, "bind", spare)
+    out = remove(machine)
+    assert f"{CARD} stays on vfio-pci: VM keeps runs with it" in out
+    assert f"{STUCK} stays " in out and "not every card was given back" in out
+    assert "keep running under libvirt: keeps" in out
+    assert drivers(machine, spare, CARD, AUDIO) == [None, "vfio-pci", "vfio-pci"]
+    assert machine.ssh(f"cat /sys/bus/pci/devices/{spare}/driver_override").out.strip() == "(null)"
+    assert machine.ssh("pgrep -f guest=keeps").out.split()[0] == busy["qemu"]
+    machine.ssh("ls /var/lib/horcrux/private/store.sqlite")
+    machine.unplug("spare")
+
+
+def test_installed_again_it_knows_what_it_took(machine, busy):
+    """As README says it, with apt. The child that hung came back meanwhile: the giving back that it was
+    part of is undone, as it was told, and asked for again it goes through."""
+    machine.ssh("kill $(cat /root/hide.pid)")
+    machine.push(build.package(machine.kind.dist), "/root/now.deb", mode="644")
+    machine.ssh("cd /root && DEBIAN_FRONTEND=noninteractive apt-get install -y ./now.deb", timeout=300)
+    assert machine.ssh(f"systemctl is-enabled horcruxd {' '.join(SOCKETS)}").out.split() == ["enabled"] * 3
+    machine.wait("horcrux vm list | grep -q 'keeps.*running'", timeout=60)
+    machine.wait(f"horcrux gpu list | grep '{STUCK}.* ready'", what="the card is stuck no more")
+    change(machine, "unbind", STUCK)
+    assert drivers(machine, STUCK) == ["bochs-drm"]
+    stopped = machine.api("POST", "/api/vms/keeps/stop", headers=WAIT, timeout=310)
+    assert stopped.status == 200 and stopped.body["state"] == "stopped", stopped.body
+    assert drivers(machine, CARD, AUDIO) == ["radeon", "snd_hda_intel"]
+
+
+def power(machine, *addresses):
+    return machine.ssh("cd /sys/bus/pci/devices && cat " + " ".join(
+        f"{a}/power/control {a}/driver_override" for a in addresses)).out
+
+
+def test_removal_gives_everything_back(machine):
+    before = power(machine, CARD, AUDIO)
+    change(machine, "bind", CARD)
+    out = remove(machine)
+    assert drivers(machine, CARD, AUDIO) == ["radeon", "snd_hda_intel"]
+    assert power(machine, CARD, AUDIO) == before
+    assert f"{CARD} is on radeon" in out and "not every card" not in out
+
+
+def test_purge_leaves_no_card_and_no_word_unsaid(machine):
+    """A card whose VM outlived the removal, and ended since, goes home at the purge; one that is in use
+    then is named. Disks of VMs and ROMs stay, and that is said."""
+    before = power(machine, CARD, AUDIO)
+    install(machine)
+    machine.wait("horcrux gpu list", timeout=60)
+    started = machine.api("POST", "/api/vms/keeps/start", headers=WAIT, timeout=310)
+    assert started.status == 200, started.body
+    change(machine, "bind", STUCK)
+    machine.push(HOLD.encode(), "/root/hold.py", mode="600")
+    group = machine.functions()[STUCK]["group"]
+    machine.ssh(f"setsid python3 /root/hold.py /dev/vfio/{group} >/root/hold.log 2>&1 </dev/null & "
+                "echo $! >/root/hold.pid")
+    machine.wait("grep -q open /root/hold.log", timeout=30)
+    assert f"{STUCK} stays on vfio-pci: " in remove(machine)
+    machine.ssh("virsh destroy keeps")
+    out = machine.ssh("dpkg --purge horcrux", timeout=120).out
+    assert f"horcrux: {CARD} is on radeon\nhorcrux: {AUDIO} is on snd_hda_intel\n" in out
+    assert drivers(machine, CARD, AUDIO) == ["radeon", "snd_hda_intel"]
+    assert power(machine, CARD, AUDIO) == before
+    assert f"left as it is: {STUCK} on vfio-pci, in use" in out
+    machine.ssh("kill $(cat /root/hold.pid)")
+    left = machine.ssh("find /var/lib/horcrux /etc/horcrux /run/horcrux* /etc/apparmor.d /etc/systemd "
+                       "-path '*horcrux*'", check=False).out.splitlines()
+    disks = [path for path in left if path.startswith("/var/lib/horcrux/images/")]
+    assert {"/var/lib/horcrux/images/guest.iso", "/var/lib/horcrux/images/keeps.qcow2"} <= set(disks)
+    assert f"left as it is: /var/lib/horcrux/images ({len(disks)} files" in out
+    roms = [path for path in left if path.startswith("/var/lib/horcrux/roms/")]
+    assert ("left as it is: /var/lib/horcrux/roms" in out) == bool(roms)
+    folders = {"/var/lib/horcrux", "/var/lib/horcrux/images"} | ({"/var/lib/horcrux/roms"} if roms else set())
+    assert set(left) - set(disks) - set(roms) == folders
