@@ -6,6 +6,7 @@
 
 #include "gpu/names.h"
 #include "gpu/steps.h"
+#include "privd/protocol.h"
 
 static const char vfio[] = "vfio-pci";
 
@@ -115,6 +116,39 @@ static int load_driver(const struct change *c, struct error *err)
 	return 0;
 }
 
+/* What horcrux-privd could not write again would be lost; so it is not taken. */
+static int can_be_put_back(const struct change *c, size_t i, struct error *err)
+{
+	const struct function *f = c->unit->functions[i];
+	const char *override = override_of(now(c, i));
+
+	if (f->driver && !privd_name_fits(f->driver)) {
+		error_set(err, ERROR_CONFLICT,
+			  "%s is on the driver \"%.60s\", and could not be given back to it: Horcrux "
+			  "writes names of drivers of at most 31 letters, digits, - and _",
+			  f->text, f->driver);
+		return error_hint(err, "take it off that driver by hand first: "
+				  "echo %s > /sys/bus/pci/devices/%s/driver/unbind",
+				  f->text, f->text);
+	}
+	if (privd_name_fits(override))
+		return 0;
+	error_set(err, ERROR_CONFLICT,
+		  "driver_override of %s says \"%.60s\", which could not be put back: Horcrux writes "
+		  "names of drivers of at most 31 letters, digits, - and _",
+		  f->text, override);
+	return error_hint(err, "clear it first: echo > /sys/bus/pci/devices/%s/driver_override",
+			  f->text);
+}
+
+static int all_can_be_put_back(const struct change *c, struct error *err)
+{
+	for (size_t i = 0; i < c->unit->n; i++)
+		if (!on_vfio(c, i) && can_be_put_back(c, i, err) < 0)
+			return -1;
+	return 0;
+}
+
 static void prepare(const struct change *c)
 {
 	const struct function_settings *s;
@@ -209,7 +243,7 @@ int bind_plan(struct plan *plan, const struct card_facts *facts, const struct gp
 	if (all_on_vfio(&c))
 		return 0;	/* as wanted, whoever uses it */
 	guard_unit(plan, facts, unit, GUARD_BIND, NULL);
-	if (load_driver(&c, err) < 0)
+	if (all_can_be_put_back(&c, err) < 0 || load_driver(&c, err) < 0)
 		return -1;
 	take(&c);
 	if (!plan_refuses(plan, "group_blocked"))
@@ -228,6 +262,8 @@ int bind_start_plan(struct plan *plan, const struct bind_card *cards, size_t n, 
 
 		unit_locks(plan, c.facts->gpu.inventory, c.unit);
 		guard_unit(plan, c.facts, c.unit, GUARD_START, vm);
+		if (all_can_be_put_back(&c, err) < 0)
+			return -1;
 		if (bound && !all_on_vfio(&c)) {
 			bound = false;
 			if (load_driver(&c, err) < 0)

@@ -33,17 +33,12 @@ struct privd_request privd_request_new(enum privd_op op, const struct pci_addres
 
 static int put_name(struct privd_request *request, const char *name, struct error *err)
 {
-	size_t n = name ? strlen(name) : 0;
-
-	if (n >= sizeof(request->name))
-		return error_set(err, ERROR_INVALID_VALUE, "\"%.60s\" is too long for a name",
-				 name);
-	if (n)
-		memcpy(request->name, name, n);
-	if (strspn(request->name,
-		   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != n)
+	if (!name)
+		return 0;
+	if (!privd_name_fits(name))
 		return error_set(err, ERROR_INVALID_VALUE,
 				 "\"%.60s\" is no name of a driver or type", name);
+	snprintf(request->name, sizeof(request->name), "%s", name);
 	return 0;
 }
 

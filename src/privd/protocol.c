@@ -134,6 +134,15 @@ static bool name_char(char c)
 }
 
 /* No dot and no slash can be in it, so it is one path segment and never "..". */
+bool privd_name_fits(const char *text)
+{
+	size_t n = 0;
+
+	while (name_char(text[n]))
+		n++;
+	return n < PRIVD_NAME && !text[n];
+}
+
 static bool name_ok(const char name[PRIVD_NAME])
 {
 	size_t n = 0;

@@ -189,6 +189,8 @@ _Static_assert(sizeof(struct privd_type) == 656, "no padding");
 
 /* "unbind", "read_rom": for logs, faults and messages; "none" for what is no operation. */
 const char *privd_op_name(unsigned op);
+/* May this text stand in a request's `name`? What may not cannot be written, so not put back. */
+bool privd_name_fits(const char *text);
 /* PRIVD_NONE when there is none of that name. */
 enum privd_op privd_op_find(const char *name);
 bool privd_op_writes(unsigned op);

@@ -120,6 +120,30 @@ static void needs_its_driver(void **state)
 	assert_int_equal(strncmp(planned(host, bind_plan), "load the module vfio-pci\n", 25), 0);
 }
 
+/* Found when it is planned, not when it cannot be given back. */
+static void what_could_not_be_put_back_is_not_taken(void **state)
+{
+	static const char *const odd[] = { "a driver", "drivér", "x/y", "a.b",
+					   "a_name_of_more_than_thirty_one_bytes" };
+	struct hand_host *host = *state;
+	struct function_settings *s;
+	struct function *audio;
+
+	hand_pair(host, "radeon", "snd_hda_intel");
+	s = host->settings.items;
+	audio = (struct function *)inventory_function(&host->inv, hand_at("0000:01:00.1"));
+	for (size_t i = 0; i < ARRAY_SIZE(odd); i++) {
+		s[1].override = odd[i];
+		assert_string_equal(planned(host, bind_plan), "error: conflict");
+		s[1].override = "";
+		audio->driver = odd[i];
+		assert_string_equal(planned(host, bind_plan), "error: conflict");
+		audio->driver = "snd_hda_intel";
+	}
+	s[1].override = "a_name_of_just_thirty-one_bytes";
+	assert_null(strstr(planned(host, bind_plan), "error"));
+}
+
 static void a_blocked_group_is_not_proven(void **state)
 {
 	struct hand_host *host = *state;
@@ -230,6 +254,7 @@ int main(void)
 		TEST(does_nothing_twice),
 		TEST(finishes_what_is_half_done),
 		TEST(needs_its_driver),
+		TEST(what_could_not_be_put_back_is_not_taken),
 		TEST(a_blocked_group_is_not_proven),
 		TEST(gives_back_what_was),
 		TEST(an_override_that_does_not_fit_comes_last),
