@@ -237,8 +237,8 @@ static void compact_if_large(struct journal *j, enum place place)
 /* ---- appending ---- */
 
 /*
- * Ends, and what was undone, stand whether they could be written down or not (a full disk). Until
- * they are, nothing else is: so no newer task begins in a world about which a restart would still
+ * Ends, what was undone and what is not taken any more stand whether they could be written down or
+ * not (a full disk). Until they are, nothing else is: so no newer task begins in a world about which a restart would still
  * believe the older one. What is owed is bounded by what runs meanwhile.
  */
 static int pay(struct journal *j, enum place place, struct error *err)
@@ -489,12 +489,10 @@ static int put_taken(struct journal *j, const char *key, json_t *value, struct e
 	}
 	r = append(j, RUN, record, err);
 	json_decref(record);
-	if (!r && json_is_null(value))
-		json_object_del(j->taken, key);
-	else if (!r)
+	if (!r) {
 		json_object_set_new(j->taken, key, json_deep_copy(value));
-	if (!r)
 		compact_if_large(j, RUN);
+	}
 	return r;
 }
 
@@ -508,16 +506,19 @@ int journal_taken_put(struct journal *j, const char *key, json_t *value, struct 
 	return r;
 }
 
-int journal_taken_drop(struct journal *j, const char *key, struct error *err)
+int journal_taken_drop(struct journal *j, const char *key, struct error *err UNUSED)
 {
-	json_t *nothing = json_null();
-	int r = 0;
+	json_t *record = json_pack("{s:s, s:s, s:n}", "r", "taken", "key", key, "value");
 
 	take_turn();
-	if (json_object_get(j->taken, key))
-		r = put_taken(j, key, nothing, err);
+	if (record && json_object_get(j->taken, key)) {
+		append_or_owe(j, 1 << RUN, record, NULL);
+		json_object_del(j->taken, key);
+		compact_if_large(j, RUN);
+	}
 	give_turn();
-	return r;
+	json_decref(record);
+	return 0;
 }
 
 json_t *journal_taken_get(struct journal *j, const char *key)

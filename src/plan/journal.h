@@ -89,7 +89,7 @@ void journal_forget_found(struct journal *journal);
  * the boot.
  */
 int journal_taken_put(struct journal *journal, const char *key, json_t *value, struct error *err);
-/* Dropping what is not there is no error. */
+/* Dropping what is not there is no error, nor is a lack of room: see journal_end(). */
 int journal_taken_drop(struct journal *journal, const char *key, struct error *err);
 /* A new reference, or NULL when nothing is kept under the key. */
 json_t *journal_taken_get(struct journal *journal, const char *key);

@@ -550,6 +550,37 @@ static void test_an_end_that_found_no_room_comes_first(void **state)
 	}
 }
 
+static void test_what_is_not_taken_any_more_needs_no_room(void **state)
+{
+	struct rlimit before;
+	struct journal *j;
+	json_t *value = json_string("radeon");
+	struct dirs d;
+
+	(void)state;
+	dirs_make(&d);
+	j = open_at(&d, BOOT);
+	assert_int_equal(journal_taken_put(j, "a", value, NULL), 0);
+	assert_int_equal(journal_taken_put(j, "b", value, NULL), 0);
+	room_for(&d, &before);
+	assert_int_equal(journal_taken_drop(j, "a", NULL), 0);
+	assert_int_equal(journal_taken_drop(j, "a", NULL), 0);
+	assert_null(journal_taken_get(j, "a"));
+	assert_int_equal(journal_taken_put(j, "c", value, NULL), -1);
+	setrlimit(RLIMIT_FSIZE, &before);
+	assert_int_equal(journal_taken_drop(j, "b", NULL), 0);
+	assert_int_equal(journal_taken_put(j, "b", value, NULL), 0);
+	journal_close(j);
+	j = open_at(&d, BOOT);
+	assert_null(journal_taken_get(j, "a"));
+	json_decref(value);
+	value = journal_taken_get(j, "b");
+	assert_non_null(value);
+	json_decref(value);
+	journal_close(j);
+	dirs_remove(&d);
+}
+
 /* The same when nothing is asked for any more: it is tried once more at the end. */
 static void test_an_end_that_found_no_room_is_written_when_it_closes(void **state)
 {
@@ -588,6 +619,7 @@ int main(void)
 		cmocka_unit_test(test_no_directory_is_told),
 		cmocka_unit_test(test_a_full_disk_leaves_no_half_record),
 		cmocka_unit_test(test_an_end_that_found_no_room_comes_first),
+		cmocka_unit_test(test_what_is_not_taken_any_more_needs_no_room),
 		cmocka_unit_test(test_an_end_that_found_no_room_is_written_when_it_closes),
 	};
 
