@@ -20,7 +20,8 @@
  *
  * No network: IPAddressDeny=any, RestrictAddressFamilies=AF_UNIX AF_NETLINK (sock_diag tells who is
  * logged in by ssh). ProtectSystem=strict with ReadWritePaths=/sys /proc. CapabilityBoundingSet:
- * CAP_SYS_ADMIN CAP_SYS_PTRACE CAP_SYS_MODULE CAP_SYS_RAWIO CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH.
+ * CAP_SYS_ADMIN CAP_SYS_MODULE CAP_SYS_PTRACE CAP_DAC_READ_SEARCH CAP_DAC_OVERRIDE (a group's file in
+ * /dev/vfio may belong to whom a udev rule says).
  *
  * Not: PrivateNetwork, ProtectHome, PrivateTmp (what the host lives on is read from its own routes
  * and mounts), ProtectKernelTunables (sysfs would be read-only), ProtectKernelModules (vfio-pci is

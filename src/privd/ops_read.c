@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 
 #include "base/fdpath.h"
 #include "privd/ops.h"
@@ -60,6 +61,26 @@ enum privd_status op_read_rom(struct op *op)
 	return status == PRIVD_OK ? off : status;
 }
 
+/*
+ * Root may open what is somebody else's (the unit's CAP_DAC_OVERRIDE), unless a security module or a
+ * unit that was changed forbids it: then whose the file is says where to look.
+ */
+static enum privd_status not_allowed(struct op *op, const char *path)
+{
+	CLEAN_FD int fd = fdpath_open(op->root->fd, path, O_PATH);
+	struct stat st = { 0 };
+	char text[200];
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return op_result(op, -EACCES);
+	snprintf(text, sizeof(text),
+		 "/%s may not be opened: it belongs to uid %u, gid %u, mode %04o; see the udev rule "
+		 "that sets this, and the kernel's log",
+		 path, (unsigned)st.st_uid, (unsigned)st.st_gid, (unsigned)st.st_mode & 07777);
+	op_answer(op, text, strlen(text));
+	return PRIVD_UNREADABLE;
+}
+
 /* In a tree that stands for a machine: the words of the file, "viable" or "not viable". */
 static enum privd_status group_words(struct op *op, const char *path)
 {
@@ -67,7 +88,7 @@ static enum privd_status group_words(struct op *op, const char *path)
 	ssize_t n = fdpath_read(op->root->fd, path, text, sizeof(text));
 
 	if (n < 0)
-		return op_result(op, n);
+		return n == -EACCES ? not_allowed(op, path) : op_result(op, n);
 	if (!strcmp(text, "viable"))
 		op->value |= PRIVD_GROUP_VIABLE;
 	return PRIVD_OK;
@@ -89,7 +110,7 @@ enum privd_status op_read_vfio(struct op *op)
 	if (!op->root->real && fd != -ENOENT)
 		return group_words(op, path);
 	if (fd < 0)
-		return op_result(op, fd);
+		return fd == -EACCES ? not_allowed(op, path) : op_result(op, fd);
 	if (ioctl(fd, VFIO_GROUP_GET_STATUS, &status))
 		return op_result(op, -errno);
 	op->value = (status.flags & VFIO_GROUP_FLAGS_VIABLE ? PRIVD_GROUP_VIABLE : 0) |

@@ -112,6 +112,14 @@ def test_a_group_that_is_not_viable(lab):
     lab.unchanged()
 
 
+def test_a_group_that_may_not_be_opened(lab):
+    lab.host.knob("fail path=/dev/vfio/5 op=open errno=EACCES times=0")
+    problem = rolled_back(lab, lab.daemon.bind(GPU), "system")
+    assert "/dev/vfio/5 may not be opened: it belongs to uid 0, gid 0, mode 0" in problem["detail"]
+    assert "udev" in problem["detail"]
+    lab.unchanged()
+
+
 # ---- the card is gone ----
 
 @pytest.mark.parametrize("lost", [GPU, AUDIO])
