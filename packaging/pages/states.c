@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* docs/STATES.md: states, refusals and errors, from the tables that the programs run on. */
+/* docs/STATES.md: states, steps, refusals and errors, from the tables that the programs run on. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "gpu/steps.h"
 #include "pages.h"
 #include "plan/refusal.h"
 #include "plan/task.h"
+#include "vm/steps.h"
 #include "wire/device.h"
 #include "wire/vm.h"
 
@@ -80,6 +82,23 @@ static void tasks(void)
 	}
 }
 
+static void steps(void)
+{
+	const struct step_table tables[] = { gpu_steps, vm_card_steps, vm_domain_steps, vm_record_steps,
+					     vm_storage_steps };
+	const struct step_kind *kind;
+
+	fputs("\n## Steps\n\nWhat plans are made of. When a step fails, or the daemon ends in it, what was done "
+	      "before is undone,\nunless a step without a way back was done already: then the rest is done.\n\n"
+	      "| kind | can be undone | outlives the boot |\n|---|---|---|\n", stdout);
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
+		for (size_t k = 0; k < tables[i].n; k++) {
+			kind = &tables[i].kinds[k];
+			printf("| `%s` | %s | %s |\n", kind->name, kind->undo ? "yes" : "no",
+			       kind->lasting ? "yes" : "no");
+		}
+}
+
 static void refusals(void)
 {
 	static const char *const accepts[] = {
@@ -106,12 +125,13 @@ static void errors(void)
 
 void page_states(void)
 {
-	fputs("# States, refusals, errors\n\n"
+	fputs("# States, steps, refusals, errors\n\n"
 	      "Printed from the tables of the programs; `scripts/laws` checks that it is what they print.\n"
 	      "`scripts/pages` writes it anew.\n", stdout);
 	states("Cards", wire_card_state_words, card_means);
 	states("VMs", wire_vm_state_words, vm_means);
 	tasks();
+	steps();
 	refusals();
 	errors();
 }

@@ -2,6 +2,7 @@
 /* See fault.h. */
 #include "privd/fault.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -13,11 +14,12 @@
 
 static const char note[] = "privd-fault";
 
-enum { LINGER_MS = 500, STEP_MS = 1 };
+enum { LINGER_MS = 500, HOLD_MS = 2000, STEP_MS = 1 };
 
 static struct {
 	enum privd_op op;
 	enum fault_when when;
+	bool hold;
 	int directory;
 } fault;
 
@@ -33,11 +35,13 @@ static enum fault_when when_find(const char *word)
 
 int fault_init(int run_directory)
 {
-	static const char prefix[] = "kill:privd:";
+	static const char prefix[] = "kill:privd:", holds[] = "hold:privd:";
 	const char *text = getenv("HORCRUX_FAULT"), *colon;
 	char op[PRIVD_NAME];
 
-	if (!text || strncmp(text, prefix, sizeof(prefix) - 1))
+	static_assert(sizeof(prefix) == sizeof(holds), "the same length");
+	fault.hold = text && !strncmp(text, holds, sizeof(holds) - 1);
+	if (!text || (!fault.hold && strncmp(text, prefix, sizeof(prefix) - 1)))
 		return 0;
 	colon = strrchr(text, ':');
 	text += sizeof(prefix) - 1;
@@ -47,12 +51,15 @@ int fault_init(int run_directory)
 		fault.op = privd_op_find(op);
 		fault.when = when_find(colon + 1);
 	}
-	if (fault.op == PRIVD_NONE || fault.when == FAULT_NOWHERE) {
-		log_error("HORCRUX_FAULT is not kill:privd:OPERATION:before|inside|after");
+	if (fault.op == PRIVD_NONE || fault.when == FAULT_NOWHERE ||
+	    (fault.hold && fault.when != FAULT_INSIDE)) {
+		log_error("HORCRUX_FAULT is not kill:privd:OPERATION:before|inside|after, nor "
+			  "hold:privd:OPERATION:inside");
 		return -1;
 	}
 	fault.directory = run_directory;
-	log_warning("fault armed: killed %s operation %s", colon + 1, privd_op_name(fault.op));
+	log_warning("fault armed: %s %s operation %s", fault.hold ? "held" : "killed", colon + 1,
+		    privd_op_name(fault.op));
 	return 0;
 }
 
@@ -86,10 +93,15 @@ static void pause_ms(long ms)
 		;
 }
 
-void fault_strike_parent(void)
+void fault_strike_inside(void)
 {
 	pid_t parent = getppid();
 
+	if (fault.hold) {
+		for (long left = HOLD_MS; left > 0; left -= LINGER_MS)
+			pause_ms(LINGER_MS);
+		return;
+	}
 	kill(parent, SIGKILL);
 	while (getppid() == parent)
 		pause_ms(STEP_MS);

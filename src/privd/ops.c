@@ -98,7 +98,7 @@ enum privd_status op_write(struct op *op, const char *path, const char *text)
 	if (!is_kernels(&fs))
 		return PRIVD_READ_ONLY;
 	if (op->strike)
-		fault_strike_parent();
+		fault_strike_inside();
 	op->strike = false;
 	n = write(fd, text, strlen(text));
 	if (n < 0)
@@ -214,7 +214,8 @@ enum privd_status op_run(struct op *op)
 		return status;
 	if (privd_op_writes(number) && number != PRIVD_MODULE && !op_writable(op))
 		return PRIVD_READ_ONLY;
-	if (!privd_op_writes(number) && op->strike)
-		fault_strike_parent();
+	/* a module is loaded by no write of ours */
+	if ((!privd_op_writes(number) || number == PRIVD_MODULE) && op->strike)
+		fault_strike_inside();
 	return table[number].run(op);
 }

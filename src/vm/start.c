@@ -367,6 +367,10 @@ int vm_start_steps(struct plan *plan, const struct vm_facts *facts, struct error
 	if (note_start(plan, facts, err) < 0 || make_xml(plan, facts, err) < 0)
 		return -1;
 	domain.xml = plan->domain_xml;
+	if (facts->nvram.name && !facts->nvram.there) {
+		domain.pool = facts->pool;
+		domain.nvram = facts->nvram.name;
+	}
 	plan_step(plan, vm_step(VM_STEP_DOMAIN), &domain);
 	return 0;
 }

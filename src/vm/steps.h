@@ -48,6 +48,8 @@ struct let_go_step {
 struct domain_step {
 	const char *vm;
 	const char *xml;
+	const char *pool; /* with nvram: the firmware's variables, a volume that libvirt makes as it */
+	const char *nvram; /* starts the domain; NULL: there are none, or they were there before */
 };
 
 struct end_step {

@@ -21,6 +21,8 @@ enum {
 static const struct row domain_rows[] = {
 	{ "vm", ROW_STRING, ROW_REQUIRED, DOMAIN(vm) },
 	{ "xml", ROW_STRING, ROW_REQUIRED, DOMAIN(xml), .max = XML_MAX },
+	{ "pool", ROW_STRING, 0, DOMAIN(pool) },
+	{ "nvram", ROW_STRING, 0, DOMAIN(nvram) },
 	ROW_END,
 };
 
@@ -49,11 +51,29 @@ static int domain_prove(void *services, const void *args, struct error *err)
 	return error_hint(err, "QEMU's own words are in /var/log/libvirt/qemu/%s.log", s->vm);
 }
 
+/* 1 the variables that its start made are there, 0 they are not (or were there before), -1. */
+static int made_nvram(const struct vm_services *sv, const struct domain_step *s, struct error *err)
+{
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	struct error why = { 0 };
+	int r = s->nvram ? virt_volume(sv->virt, s->pool, s->nvram, arena, NULL, NULL, NULL, &why) : 0;
+
+	if (r < 0 && why.code == ERROR_NOT_FOUND)	/* no pool, no volume */
+		return 0;
+	if (r < 0 && err)
+		*err = why;
+	return r;
+}
+
 static int domain_undo(void *services, const void *args, struct error *err)
 {
 	const struct vm_services *sv = services;
+	const struct domain_step *s = args;
+	int r = virt_destroy(sv->virt, s->vm, err);
 
-	return virt_destroy(sv->virt, ((const struct domain_step *)args)->vm, err);
+	if (r >= 0)
+		r = made_nvram(sv, s, err);
+	return r <= 0 ? r : virt_volume_delete(sv->virt, s->pool, s->nvram, err);
 }
 
 static int still_runs(const struct vm_services *sv, const char *vm, struct error *err)
@@ -65,7 +85,14 @@ static int still_runs(const struct vm_services *sv, const char *vm, struct error
 
 static int domain_prove_undone(void *services, const void *args, struct error *err)
 {
-	return still_runs(services, ((const struct domain_step *)args)->vm, err);
+	const struct domain_step *s = args;
+	int r = still_runs(services, s->vm, err);
+
+	if (!r)
+		r = made_nvram(services, s, err);
+	return r <= 0 ? r
+		      : error_set(err, ERROR_PROOF_FAILED, "the firmware's variables, %s, are still there",
+				  s->nvram);
 }
 
 static int domain_holds(void *services, const void *args)

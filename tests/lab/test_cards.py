@@ -201,48 +201,6 @@ def test_a_real_stuck_unbind(machine):
     assert settings(machine, [ONE]) == before
 
 
-# Kinds of step on a real kernel; tests/fakehost/test_crash.py goes through all of them.
-STEPS = {"horcruxd": {"bind": ["remember", "power", "override", "unbind"]}}
-KILLS = [(daemon, way, step, "inside" if daemon == "privd" or i % 2 else "after")
-         for daemon, ways in STEPS.items() for way, steps in ways.items() for i, step in enumerate(steps)]
-
-
-def arm(machine, daemon, fault):
-    unit = "horcruxd" if daemon == "horcruxd" else "horcrux-privd"
-    folder = f"/run/systemd/system/{unit}.service.d"
-    text = f"[Service]\nEnvironment=HORCRUX_FAULT={fault}\n" if fault else "[Service]\n"
-    machine.ssh(f"mkdir -p {folder}; cat >{folder}/fault.conf; rm -f /run/horcrux-privd/privd-fault; "
-                f"systemctl daemon-reload; systemctl reset-failed; systemctl restart {unit}", stdin=text.encode())
-    machine.wait("horcrux gpu list >/dev/null 2>&1", timeout=20)
-
-
-@pytest.mark.parametrize("daemon,way,step,point", KILLS, ids=["-".join(k) for k in KILLS])
-def test_killed_at_every_step(machine, daemon, way, step, point):
-    """Wherever it dies, the card ends wholly on one side, and the next request does what it says."""
-    if drivers(machine, TWO) != ["radeon", "snd_hda_intel"]:
-        assert unbind(machine, TWO[0]).status == 200
-    home = settings(machine, TWO)
-    if way == "release":
-        assert bind(machine, TWO[0]).status == 200
-    unit = "horcruxd" if daemon == "horcruxd" else "horcrux-privd"
-    started = machine.ssh(f"systemctl show -P NRestarts {unit}").out
-    arm(machine, daemon, f"kill:{daemon}:{step}:{point}")
-    verb = "bind" if way == "bind" else "unbind"
-    machine.ssh(f"curl -s -m 60 -XPOST localhost:8006{DEVICES}/{TWO[0]}/{verb}-vfio", check=False, timeout=90)
-    machine.wait(f"[ $(systemctl show -P NRestarts {unit}) != 0 ]", timeout=20, what=f"{unit} was killed ({started})")
-    machine.wait("horcrux gpu list >/dev/null 2>&1 && curl -s 'localhost:8006/api/tasks' | grep -q '^\\[' && "
-                 "! curl -s 'localhost:8006/api/tasks' | grep -qE '\"state\":\"(queued|running)\"'", timeout=60)
-    ended = drivers(machine, TWO)
-    assert ended in (["radeon", "snd_hda_intel"], ["vfio-pci", "vfio-pci"]), ended
-    if ended[0] == "radeon":
-        assert settings(machine, TWO) == home
-    arm(machine, daemon, None)
-    assert bind(machine, TWO[0]).status == 200
-    assert unbind(machine, TWO[0]).status == 200
-    assert settings(machine, TWO) == home
-    assert "Oops" not in machine.ssh("dmesg").out
-
-
 def test_command_line_says_the_same(machine):
     listed = json.loads(machine.ssh("horcrux gpu list -o json").out)
     assert listed == machine.api("GET", DEVICES).body
