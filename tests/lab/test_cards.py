@@ -6,8 +6,6 @@ import json
 import threading
 import time
 
-import pytest
-
 TWO = ["0000:01:00.0", "0000:01:00.1"]
 ONE = "0000:02:00.0"
 DIRTY = ["0000:04:01.0", "0000:04:02.0"]

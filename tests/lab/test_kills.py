@@ -182,7 +182,7 @@ def put_cards(machine, where):
 
 class Bind:
     request = ("POST", f"{DEVICES}/{TWO[0]}/bind-vfio")
-    before, done = "home", "vfio-pci"
+    before = "home"
 
     @classmethod
     def prepare(cls, machine, row):
@@ -211,7 +211,7 @@ class Bind:
 
 class Unbind(Bind):
     request = ("POST", f"{DEVICES}/{TWO[0]}/unbind-vfio")
-    before, done = "bound", "radeon"
+    before = "bound"
 
     @classmethod
     def again(cls, machine, home):
@@ -253,7 +253,7 @@ class OfVm:
         if answer.status == 404:
             assert world.files == [], "something is left of a VM that is not there"
         else:
-            assert f"{VM}.qcow2" in "".join(world.files) or world.files, world
+            assert world.files, "its disk is gone"
         cls.may(answer.body["state"] if answer.status == 200 else None)
 
     @classmethod
@@ -262,8 +262,7 @@ class OfVm:
 
     @classmethod
     def again(cls, machine, home):
-        state = cls.now(machine)
-        cls.ask_again(machine, state)
+        cls.ask_again(machine, cls.now(machine))
 
     @classmethod
     def now(cls, machine):
