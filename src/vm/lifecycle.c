@@ -99,22 +99,38 @@ static int look_for_start(struct vm_services *services, struct vm_facts *facts, 
 	return vm_look_cards(services, facts, depth_of(locked), err);
 }
 
+/* Ids that are not to be chosen: those there are, and whose first disk would be another VM's. */
+static void list_taken(const struct list *vms, struct arena *arena, struct list *taken)
+{
+	static const char end[] = ".qcow2";
+	size_t n;
+
+	for (LIST_EACH(const struct vm_record, vm, vms)) {
+		list_add_string(arena, taken, vm->spec.id);
+		for (LIST_EACH(const struct wire_disk, disk, &vm->spec.disks)) {
+			n = disk->volume ? strlen(disk->volume) : 0;
+			if (n >= sizeof(end) && !strcmp(disk->volume + n - strlen(end), end))
+				list_add_string(arena, taken,
+						arena_strndup(arena, disk->volume, n - strlen(end)));
+		}
+	}
+}
+
 /* The spec made whole, with an id that nobody has unless it was asked for. */
 static int normalise(struct vm_services *services, struct vm_request *request,
 		     struct vm_facts *facts, struct error *err)
 {
-	struct list vms = { 0 }, ids = { 0 };
+	struct list vms = { 0 }, taken = { 0 };
 
 	if (vm_list(services->gpu.store, facts->arena, &vms, err) < 0)
 		return -1;
-	for (LIST_EACH(const struct vm_record, vm, &vms))
-		list_add_string(facts->arena, &ids, vm->spec.id);
-	if (vm_normalise(&request->spec, &ids, facts->arena, &facts->vm, err) < 0)
+	list_taken(&vms, facts->arena, &taken);
+	if (vm_normalise(&request->spec, &taken, facts->arena, &facts->vm, err) < 0)
 		return -1;
 	request->id = arena_strdup(request->arena, facts->vm.spec.id);
-	for (LIST_EACH(const char *, id, &ids))
-		if (!strcmp(*id, request->id))
-			facts->stored = *id;
+	for (LIST_EACH(const struct vm_record, vm, &vms))
+		if (!strcmp(vm->spec.id, request->id))
+			facts->stored = vm->spec.id;
 	return 0;
 }
 

@@ -270,7 +270,8 @@ int vm_normalise(const struct wire_vm_spec *asked, const struct list *taken, str
 
 const char *vm_disk_volume(const struct vm_record *vm, size_t i, struct arena *arena)
 {
-	return i ? arena_printf(arena, "%s-%zu.qcow2", vm->spec.id, i)
+	/* ids have no dot, so no other VM's disk can be called so */
+	return i ? arena_printf(arena, "%s.%zu.qcow2", vm->spec.id, i)
 		 : arena_printf(arena, "%s.qcow2", vm->spec.id);
 }
 

@@ -30,13 +30,13 @@ struct vm_record {
 /*
  * Check what rows cannot (two cards that are one address twice, disk_size beside disks, a disk with
  * neither size nor volume, primary_gpu twice) and choose every name. `taken` (strings) are the ids
- * that exist: an absent id is made from the name ("GPU workstation" -> gpu-workstation, then -2,
+ * that exist, or whose disk would have the name of another VM's: an absent id is made from the name ("GPU workstation" -> gpu-workstation, then -2,
  * …). 0, or -1 with an error that has the field's pointer.
  */
 int vm_normalise(const struct wire_vm_spec *asked, const struct list *taken, struct arena *arena,
 		 struct vm_record *ret, struct error *err);
 
-/* Volume of disk i (from 0) of a VM: "<id>.qcow2", "<id>-1.qcow2", …; NVRAM: "<id>.nvram". */
+/* Volume of disk i (from 0) of a VM: "<id>.qcow2", "<id>.1.qcow2", …; NVRAM: "<id>.nvram". */
 const char *vm_disk_volume(const struct vm_record *vm, size_t i, struct arena *arena);
 const char *vm_nvram_volume(const struct vm_record *vm, struct arena *arena);
 

@@ -145,7 +145,7 @@ static void test_names_are_derived(void **state UNUSED)
 	assert_int_equal(disk->size, 1);
 	assert_int_equal(a.spec.disk_size, ROW_NULL);
 	assert_string_equal(vm_disk_volume(&a, 0, arena), "vm-100.qcow2");
-	assert_string_equal(vm_disk_volume(&a, 3, arena), "vm-100-3.qcow2");
+	assert_string_equal(vm_disk_volume(&a, 3, arena), "vm-100.3.qcow2");
 	assert_string_equal(vm_nvram_volume(&a, arena), "vm-100.nvram");
 }
 
@@ -175,7 +175,7 @@ static void test_refused(void **state UNUSED)
 		{ "{'disks':[{}]," SMALL "}", "/disks/0" },
 		{ "{'disks':[{'size':1},{'size':2,'volume':'x'}]," SMALL "}", "/disks/1" },
 		{ "{'disks':[{'volume':'x'},{'volume':'x'}]," SMALL "}", "/disks/1/volume" },
-		{ "{'id':'a','disks':[{'volume':'a-1.qcow2'},{'size':1}]," SMALL "}",
+		{ "{'id':'a','disks':[{'volume':'a.1.qcow2'},{'size':1}]," SMALL "}",
 		  "/disks/1/volume" },
 		{ "{'gpu_passthrough':[{'pci_address':'0000:01:00.0'},{'pci_address':'0000:02:00.0'"
 		  "},"
