@@ -9,8 +9,9 @@
 
 /*
  * Hands in a start for each VM that asks for it (vms: struct vm_record) and does not run (domains:
- * struct virt_domain), unless this boot has seen that already. One that fails is logged. Never
- * waits for them.
+ * struct virt_domain), once in a boot: which these are is written down first, and each when its
+ * start is over, so that a daemon that ended in between goes on where it was. What was accepted at
+ * the VM's last start is accepted again. One that fails is logged. Never waits for them.
  */
 void autostart(struct engine *engine, const char *run_dir, const struct list *vms,
 	       const struct list *domains);

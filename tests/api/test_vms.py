@@ -48,7 +48,7 @@ class World:
 
 @pytest.fixture
 def d(tmp_path):
-    with World(tmp_path, volumes={"tiny.iso": "raw", "old.qcow2": "qcow2"}) as daemon:
+    with World(tmp_path, volumes={"tiny.iso": "raw", "old.qcow2": "qcow2", "vm-2.qcow2": "qcow2"}) as daemon:
         yield daemon
 
 
@@ -193,6 +193,15 @@ def test_ids_are_made_from_names(d):
     names = [d.post("/api/vms", {"name": "GPU workstation", "cpus": 1, "memory": 64}).json()["id"]
              for _ in range(2)]
     assert names == ["gpu-workstation", "gpu-workstation-2"]
+
+
+def test_no_disk_has_the_name_of_anothers(d):
+    three = d.post("/api/vms", {"name": "vm", "cpus": 1, "memory": 64, "disks": [{"size": 1}] * 3}).json()
+    assert [disk["volume"] for disk in three["disks"]] == ["vm.qcow2", "vm.1.qcow2", "vm.2.qcow2"]
+    # as disks were called before
+    make(d, "old", disks=[{"volume": "vm-2.qcow2"}])
+    next_one = d.post("/api/vms", {"name": "vm", "cpus": 1, "memory": 64, "disk_size": 1})
+    assert next_one.status == 201 and next_one.json()["id"] == "vm-3"
 
 
 def test_kill_and_restart(d):
@@ -485,6 +494,13 @@ def test_ended_while_no_daemon_ran(d):
     assert d.post("/api/vms/vm-1/start").status == 200
 
 
+def noted(d, *vms):
+    """Are the starts of these with the host over, and written down?"""
+    with open(os.path.join(d.state, "run", "autostarted"), encoding="ascii") as notes:
+        lines = notes.read().splitlines()
+    return all(f"done {vm}" in lines for vm in vms)
+
+
 def test_autostart_once_per_boot(d):
     make(d, "vm-1", RADEON, autostart=True)
     make(d, "vm-2")
@@ -495,10 +511,54 @@ def test_autostart_once_per_boot(d):
     assert d.wait_for(lambda: d.get("/api/vms/vm-1").json()["state"] == "running", 10)
     assert drivers(d) == ["vfio-pci", "vfio-pci"]
     assert d.get("/api/vms/vm-2").json()["state"] == "stopped"
+    assert d.wait_for(lambda: noted(d, "vm-1"), 10)
     d.stop()
     d.start()       # the same boot
     assert d.wait_for(lambda: device(d)["claimed_by"] is None, 10)
     assert d.get("/api/vms/vm-1").json()["state"] == "stopped"
+
+
+def reboot(d):
+    d.stop()
+    os.unlink(os.path.join(d.state, "run", "autostarted"))
+    d.start()
+
+
+def test_autostart_with_what_was_accepted(d):
+    make(d, "vm-1", CONSOLE, autostart=True)
+    codes = sorted({r["code"] for r in d.post("/api/vms/vm-1/start").json()["refusals"]})
+    assert "console_card" in codes
+    reboot(d)       # nothing was accepted yet
+    assert d.wait_for(lambda: "VM vm-1 was not started with the host" in d.log(), 10)
+    assert d.post("/api/vms/vm-1/start", {"accept": codes}).status == 200
+    assert "accepted" not in d.get("/api/vms/vm-1").json()
+    assert d.post("/api/vms/vm-1/restart").status == 200
+    assert d.post("/api/vms/vm-1/kill").status == 200
+    assert d.post("/api/vms/vm-1/start").status == 409      # by hand it is to be said again
+    reboot(d)
+    assert d.wait_for(lambda: d.get("/api/vms/vm-1").json()["state"] == "running", 10)
+    assert "as at its last start this is passed over" in d.log() and "console_card" in d.log()
+
+
+def test_autostart_goes_on_after_a_crash(d):
+    make(d, "vm-1", RADEON, autostart=True)
+    make(d, "vm-2", DISPLAY, autostart=True)
+    d.env["HORCRUX_FAULT"] = "kill:horcruxd:claim:inside"
+    d.stop()
+    os.unlink(os.path.join(d.state, "run", "autostarted"))
+    try:
+        d.start()
+    except (OSError, AssertionError):
+        pass        # it may be over before it was asked anything
+    d.process.wait(20)
+    del d.env["HORCRUX_FAULT"]
+    d.start()
+    assert d.wait_for(lambda: [v["state"] for v in d.get("/api/vms").json()] == ["running"] * 2, 30), d.log()
+    assert d.wait_for(lambda: noted(d, "vm-1", "vm-2"), 20)
+    d.stop()
+    d.start()       # both are noted: not a third time
+    assert d.wait_for(lambda: device(d)["claimed_by"] is None, 10)
+    assert [v["state"] for v in d.get("/api/vms").json()] == ["stopped"] * 2
 
 
 def test_pool_and_network_are_made(tmp_path):
