@@ -45,6 +45,15 @@ struct let_go_step {
 	struct list functions; /* strings: addresses */
 };
 
+struct vm_services;
+
+/*
+ * Has every process let go of these functions? 0 yes; 1 not yet, err says which one has them; -1 it
+ * cannot be told. A function that is gone is nobody's. For the proofs of let-go and domain.
+ */
+int vm_let_go(const struct vm_services *services, const char *vm, const char *address,
+	      const struct list *functions, struct error *err);
+
 struct domain_step {
 	const char *vm;
 	const char *xml;

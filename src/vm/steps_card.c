@@ -178,27 +178,35 @@ static void list_functions(const struct let_go_step *s, struct arena *arena, str
 	}
 }
 
-static int let_go_prove(void *services, const void *args, struct error *err)
+int vm_let_go(const struct vm_services *sv, const char *vm, const char *address,
+	      const struct list *functions, struct error *err)
 {
 	CLEANUP(arena_freep) struct arena *arena = arena_new();
-	const struct vm_services *sv = services;
-	const struct let_go_step *s = args;
-	struct list addresses = { 0 }, holders = { 0 };
+	struct list holders = { 0 };
 
-	list_functions(s, arena, &addresses);
-	if (privd_holders(sv->gpu.privd, &addresses, arena, &holders, err) < 0)
-		return error_wrap(err, "who has %s open cannot be told", s->address);
+	if (privd_holders(sv->gpu.privd, functions, arena, &holders, err) < 0)
+		return error_wrap(err, "who has %s open cannot be told", address);
 	for (LIST_EACH(const struct holder, h, &holders)) {
 		if (holder_lets_go(h) || !h->pid)
 			continue;
 		error_set(err, ERROR_CONFLICT, "%s (pid %lld) still has %s open", h->name,
-			  (long long)h->pid, s->address);
+			  (long long)h->pid, address);
 		error_hint(err,
 			   "end that process; then stop VM %s again, which gives the card back",
-			   s->vm);
+			   vm);
 		return 1;
 	}
 	return 0;
+}
+
+static int let_go_prove(void *services, const void *args, struct error *err)
+{
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	const struct let_go_step *s = args;
+	struct list addresses = { 0 };
+
+	list_functions(s, arena, &addresses);
+	return vm_let_go(services, s->vm, s->address, &addresses, err);
 }
 
 static int let_go_holds(void *services, const void *args)

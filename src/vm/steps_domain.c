@@ -3,6 +3,7 @@
  * Steps about what libvirt runs: domains, which are transient, and networks. All of it dies with
  * the boot. See steps.h and plan/step.h.
  */
+#include "vm/domain_xml.h"
 #include "vm/lifecycle.h"
 #include "vm/steps.h"
 
@@ -83,13 +84,45 @@ static int still_runs(const struct vm_services *sv, const char *vm, struct error
 	return r <= 0 ? r : error_set(err, ERROR_PROOF_FAILED, "VM %s still runs", vm);
 }
 
+/*
+ * What comes back after this unbinds its cards: a QEMU that dies may need a while to let go of them,
+ * and one that libvirt started only after it was asked too long ago has them though no domain is
+ * there (yet). Each card by itself, so that one which is gone does not hide the others.
+ */
+static int cards_let_go(const struct vm_services *sv, const struct domain_step *s,
+			struct error *err)
+{
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	struct list functions = { 0 }, one;
+	char text[PCI_ADDRESS_TEXT];
+	struct error why = { 0 };
+	int r;
+
+	domain_xml_hostdevs(s->xml, arena, &functions);
+	for (LIST_EACH(const struct pci_address, address, &functions)) {
+		one = (struct list){ 0 };
+		*list_add(arena, &one, struct pci_address) = *address;
+		pci_address_format(*address, text);
+		r = vm_let_go(sv, s->vm, text, &one, &why);
+		if (!r || (r < 0 && why.code == ERROR_GONE))
+			continue;
+		if (err)
+			*err = why;
+		return r;
+	}
+	return 0;
+}
+
 static int domain_prove_undone(void *services, const void *args, struct error *err)
 {
 	const struct domain_step *s = args;
 	int r = still_runs(services, s->vm, err);
 
 	if (!r)
-		r = made_nvram(services, s, err);
+		r = cards_let_go(services, s, err);
+	if (r)
+		return r;
+	r = made_nvram(services, s, err);
 	return r <= 0 ? r
 		      : error_set(err, ERROR_PROOF_FAILED, "the firmware's variables, %s, are still there",
 				  s->nvram);

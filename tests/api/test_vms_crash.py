@@ -5,6 +5,8 @@ After the next start the card is with the host, nobody claims it, nothing is lef
 be started.
 """
 import http.client
+import os
+import time
 
 import pytest
 
@@ -109,3 +111,26 @@ def test_deleting_one(world, point):
     if d.get("/api/vms/vm-8").status == 200:
         assert d.call("DELETE", "/api/vms/vm-8").status == 204
     assert d.get("/api/vms/vm-8").status == 404
+
+
+def test_a_start_whose_qemu_has_not_let_go(world):
+    """The domain is not there any more, its QEMU still is: its card is not torn from it."""
+    d = world
+    if d.get("/api/vms/vm-1").status == 404:
+        make(d, "vm-1", RADEON)
+    dying(d, "domain:after")
+    ask(d, "POST", "/api/vms/vm-1/start")
+    group = os.path.basename(os.readlink(d.host.path(f"sys/bus/pci/devices/{RADEON}/iommu_group")))
+    d.host.event(f"process 4700 qemu-system-x86 fd=/dev/vfio/{group}")
+    del d.env["HORCRUX_FAULT"]
+    d.host.clear_write_log()
+    d.start()
+    assert d.wait_for(lambda: any("going back: start the domain" in (t["message"] or "")
+                                  for t in d.get("/api/tasks").json()))
+    time.sleep(1.5)
+    assert [t["state"] for t in d.get("/api/tasks").json()] == ["running"]
+    assert d.host.write_log() == [] and drivers(d) == ["vfio-pci", "vfio-pci"]
+    d.host.event("kill 4700")
+    assert d.wait_for(lambda: [t["state"] for t in d.get("/api/tasks").json()] == ["rolled_back"], 20)
+    assert d.wait_for(lambda: device(d)["claimed_by"] is None)
+    at_home(d)
