@@ -85,6 +85,7 @@ struct task {
 	bool in_pool GUARDED_BY(engine_lock);
 	bool poked GUARDED_BY(engine_lock);	/* news came while a thread had it */
 	bool cancel GUARDED_BY(engine_lock);	/* asked for before there was a run */
+	bool settled GUARDED_BY(engine_lock);	/* it succeeds: too late to cancel it */
 	bool again GUARDED_BY(engine_lock);	/* the run has to find out what happened */
 	bool in_call GUARDED_BY(engine_lock);	/* a thread is inside a kind */
 	bool given_up GUARDED_BY(engine_lock);	/* … and will not be waited for */
@@ -165,6 +166,8 @@ bool task_ended(const struct task *task) REQUIRES(engine_lock);
 /* Its locks from now on: a copy of these. */
 void task_set_locks(struct task *task, const struct list *a, const struct list *b)
 	REQUIRES(engine_lock);
+/* Does the task have, or want, this lock? */
+bool task_has_lock(const struct task *task, const char *lock) REQUIRES(engine_lock);
 
 /* schedule.c */
 /* A task that a thread is to have now. */

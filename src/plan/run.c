@@ -420,12 +420,22 @@ static int prove(struct run *run)
 	return step_failed(run, &why, false);
 }
 
+/* Who cancels in the last step is told that it will end so, and so it does. */
+static int all_done(struct run *run)
+{
+	if (run->passed || !run->hooks.settle || run->hooks.settle(run->hooks.data))
+		return RUN_SUCCEEDED;
+	error_set(&run->error, ERROR_CANCELLED, "it was cancelled in its last step");
+	run->way = RUN_BACK;
+	return GO_ON;
+}
+
 static int forward(struct run *run)
 {
 	int next = GO_ON;
 
 	if (run->at == run->plan->steps.n)
-		return RUN_SUCCEEDED;
+		return all_done(run);
 	if (run->status[run->at] == STEP_DONE || run_dead(run, run->at)) {
 		run->at++;
 		return GO_ON;

@@ -37,6 +37,11 @@ struct run_hooks {
 	void (*enter)(void *data, uint64_t until);
 	/* It came back. True: so late that the task was given up meanwhile. */
 	bool (*leave)(void *data);
+	/*
+	 * All is done and proven. True: then it is so, and nobody can cancel it any more; false: it was
+	 * cancelled meanwhile. NULL: never.
+	 */
+	bool (*settle)(void *data);
 };
 
 enum run_verdict {

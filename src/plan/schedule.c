@@ -58,14 +58,53 @@ static bool is_urgent(const struct task *task)
 	return task->job.urgent;
 }
 
-/* Somebody urgent waits for it: if it only waits itself, it ends. */
-static void hurry(struct task *holder, struct after *after) REQUIRES(engine_lock)
+static bool yields(const struct task *task, const char *lock)
 {
-	if (!holder->holding || holder->phase != PHASE_PARKED || !holder->active ||
-	    atomic_load(&holder->active->final))
+	const char *prefix = task->operation ? task->operation->yields : NULL;
+
+	return prefix && !strncmp(lock, prefix, strlen(prefix));
+}
+
+/* Somebody urgent waits for this lock of it: if it only waits itself, or yields such a one, it ends. */
+static void hurry(struct task *holder, const char *lock, struct after *after) REQUIRES(engine_lock)
+{
+	if (!holder->holding || holder->settled ||
+	    (holder->active && atomic_load(&holder->active->final)))
 		return;
-	atomic_store(&holder->active->cancel, true);
-	schedule_wake(holder, after);
+	if (yields(holder, lock))
+		holder->cancel = true; /* also where there is no run yet */
+	else if (holder->phase != PHASE_PARKED || !holder->active)
+		return;
+	if (holder->active)
+		atomic_store(&holder->active->cancel, true);
+	if (holder->phase == PHASE_PARKED)
+		schedule_wake(holder, after);
+}
+
+static bool yields_to(const struct task *other, const struct task *task) REQUIRES(engine_lock)
+{
+	const char **names = task->locks.items;
+
+	for (size_t i = 0; i < task->locks.n; i++)
+		if (yields(other, names[i]) && task_has_lock(other, names[i]))
+			return true;
+	return false;
+}
+
+/* What came before and has not begun would begin after it: that is not what was asked for. */
+static void cancel_queued(struct engine *engine, struct task *task, struct after *after)
+	REQUIRES(engine_lock)
+{
+	struct task *other;
+
+	TAILQ_FOREACH(other, &engine->queue, queue) {
+		if (other == task)
+			return;
+		if (other->phase != PHASE_QUEUED || !yields_to(other, task))
+			continue;
+		other->cancel = true;
+		schedule_ready(other, after); /* its thread finds the flag and ends it */
+	}
 }
 
 /* ---- the table of one pass: open addressing, at most half full ---- */
@@ -116,7 +155,7 @@ static struct task *claim_locks(struct engine *engine, struct task *task, struct
 			continue;
 		}
 		if (is_urgent(task))
-			hurry(claim->task, after);
+			hurry(claim->task, names[i], after);
 		if (!first || claim->task->holding)
 			first = claim->task;
 	}
@@ -144,6 +183,8 @@ static void schedule_those(struct engine *engine, bool urgent, struct after *aft
 	TAILQ_FOREACH(task, &engine->queue, queue) {
 		if (task->phase != PHASE_QUEUED || is_urgent(task) != urgent)
 			continue;
+		if (urgent)
+			cancel_queued(engine, task, after);
 		first = claim_locks(engine, task, after);
 		if (first) {
 			wait_for(task, first, after);

@@ -309,7 +309,7 @@ const struct operation *task_operation(const struct task *task)
 	return task->operation;
 }
 
-static bool has_lock(const struct task *task, const char *lock) REQUIRES(engine_lock)
+bool task_has_lock(const struct task *task, const char *lock)
 {
 	const char **names = task->locks.items;
 
@@ -335,7 +335,7 @@ struct task *task_under(struct engine *engine, const char *lock)
 
 	lock_take(&engine_lock);
 	TAILQ_FOREACH(task, &engine->queue, queue) {
-		if (task->state == TASK_STUCK || !has_lock(task, lock))
+		if (task->state == TASK_STUCK || !task_has_lock(task, lock))
 			continue;
 		if (!found || (task->holding && !found->holding))
 			found = task;
@@ -479,7 +479,7 @@ static const char *cancel_one(struct task *task, struct after *after) REQUIRES(e
 		schedule_again(task);
 		return NULL;
 	}
-	if (task->active && atomic_load(&task->active->final))
+	if (task->settled || (task->active && atomic_load(&task->active->final)))
 		return "it is past the point where it could be cancelled";
 	task->cancel = true;
 	if (task->active) {

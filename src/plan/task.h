@@ -41,6 +41,11 @@ enum {
 struct operation {
 	const char *name;	/* "bind"; for logs */
 	bool urgent; /* force-stop: goes before what is queued, and ends waits in its way */
+	/*
+	 * The beginning of a lock's name ("vm:"): an urgent task that wants such a lock of this one cancels
+	 * it, and does not only come before it or end its wait. NULL: none does.
+	 */
+	const char *yields;
 
 	/*
 	 * plan_lock() what plan() will lock, as far as that is known without asking anybody. 0, or -1

@@ -288,7 +288,7 @@ static bool take_locks(struct task *task)
 	return free;
 }
 
-static void begin_run(struct task *task, struct plan *plan);
+static void go_ahead(struct task *task, struct plan **plan);
 
 /* The first plan with its locks held is also the second. True: there is a run now. */
 static bool only_plan(struct task *task)
@@ -318,11 +318,19 @@ static bool only_plan(struct task *task)
 	keep(task, plan, &after);
 	lock_give(&engine_lock);
 	after_run(task->engine, &after);
-	if (plan->steps.n)
-		begin_run(task, TAKE_PTR(plan));
-	else
-		finish_well(task, plan, false);
+	go_ahead(task, &plan);
 	return task->work == WORK_RUN;
+}
+
+/* While somebody changes what it is about, a refusal or conflict may be of that moment only. */
+static bool waits(struct task *task, const struct plan *plan)
+{
+	bool meets;
+
+	lock_take(&engine_lock);
+	meets = !task->options.dry_run && schedule_meets(task->engine, task, &plan->locks);
+	lock_give(&engine_lock);
+	return meets;
 }
 
 static void first_plan(struct task *task)
@@ -330,11 +338,12 @@ static void first_plan(struct task *task)
 	CLEANUP(plan_freep) struct plan *plan = plan_new();
 	struct ending end = { .state = TASK_SUCCEEDED };
 	struct error why = { 0 };
-	bool waits;
-
 	/* what is shown is to be what would be done: as fresh as that */
-	if (make_plan(task, task->options.dry_run, plan, &why) < 0) {
+	int r = make_plan(task, task->options.dry_run, plan, &why);
+
+	if (r < 0)
 		plan->refusals.n = 0;	/* it is no answer to the request any more */
+	if (r < 0 && (why.code != ERROR_CONFLICT || !waits(task, plan))) {
 		finish_unplanned(task, plan, &why);
 		return;
 	}
@@ -344,11 +353,11 @@ static void first_plan(struct task *task)
 		finish(task, &end);
 		return;
 	}
-	/* While somebody changes what it is about, a refusal may be of that moment only. */
-	lock_take(&engine_lock);
-	waits = schedule_meets(task->engine, task, &plan->locks);
-	lock_give(&engine_lock);
-	if (!waits && judge(task, plan, &why) < 0)
+	if (!r && !waits(task, plan))
+		r = judge(task, plan, &why);
+	else
+		r = 0;
+	if (r < 0)
 		finish_unplanned(task, plan, &why);
 	else
 		admit(task, plan);
@@ -396,9 +405,22 @@ static bool call_ends(void *data)
 	return given_up;
 }
 
+/* Under the lock that a cancel takes: so one of the two comes first. */
+static bool settle(void *data)
+{
+	struct task *task = data;
+	bool cancel;
+
+	lock_take(&engine_lock);
+	cancel = task->cancel || (task->active && atomic_load(&task->active->cancel));
+	task->settled = !cancel;
+	lock_give(&engine_lock);
+	return !cancel;
+}
+
 void work_hooks(struct task *task, struct run_hooks *hooks)
 {
-	*hooks = (struct run_hooks){ task, step_begins, call_begins, call_ends };
+	*hooks = (struct run_hooks){ task, step_begins, call_begins, call_ends, settle };
 }
 
 /* The locks that are held are not those that are needed: back into the queue with both. */
@@ -462,6 +484,19 @@ static void begin_run(struct task *task, struct plan *plan)
 	lock_give(&engine_lock);
 }
 
+/* Takes the plan if there is something to run. */
+static void go_ahead(struct task *task, struct plan **plan)
+{
+	struct ending end = { .state = TASK_CANCELLED };
+
+	if ((*plan)->steps.n)
+		begin_run(task, TAKE_PTR(*plan));
+	else if (settle(task))
+		finish_well(task, *plan, false);
+	else if (cancelled(task, &end.error))
+		finish(task, &end);
+}
+
 /* True: there is a run now. */
 static bool second_plan(struct task *task)
 {
@@ -483,10 +518,8 @@ static bool second_plan(struct task *task)
 		return false;
 	if (r < 0)
 		finish_unplanned(task, plan, &why);
-	else if (!plan->steps.n)
-		finish_well(task, plan, false);
 	else
-		begin_run(task, TAKE_PTR(plan));
+		go_ahead(task, &plan);
 	return task->work == WORK_RUN;
 }
 

@@ -438,18 +438,13 @@ static void test_cancel_is_seen_between_steps(void **state)
 	struct error err;
 	struct task *task;
 
-	for (int n = 0; n < 4; n++) {	/* while step n is inside apply */
+	for (int n = 0; n < 4; n++) {	/* while step n is inside apply, the last one too */
 		atomic_store(&f->world->n_log, 0);
 		atomic_store(&f->world->cell[n].hang, 1);
 		task = submit(f, &world_operation, world_request(four, 4));
 		until_logged(f, DID_APPLY, n + 1);
 		assert_int_equal(task_cancel(f->engine, task_id(task), &err), 0);
 		atomic_store(&f->world->cell[n].hang, 0);
-		if (n == 3) {	/* there is no step left before which it could be seen */
-			assert_ends(f, task, TASK_SUCCEEDED, &err);
-			assert_cells(f, 10, 11, 12, 13);
-			continue;
-		}
 		assert_ends(f, task, TASK_CANCELLED, &err);
 		assert_int_equal(err.code, ERROR_CANCELLED);
 		assert_int_equal(world_logged(f->world, DID_APPLY), n + 1);
@@ -635,6 +630,29 @@ static void test_a_refusal_of_the_moment_is_not_final(void **state)
 	assert_int_equal(run_it(f, request, &err), TASK_FAILED);
 }
 
+/* So does what cannot be planned since something is in the way. */
+static void test_a_conflict_of_the_moment_is_not_final(void **state)
+{
+	struct fixture *f = *state;
+	struct world_request *request = world_request(four, 2);
+	struct error err;
+	struct task *a, *b;
+
+	atomic_store(&f->world->cell[0].hang, 1);
+	a = submit(f, &world_operation, world_request(four, 1));
+	until_logged(f, DID_APPLY, 1);
+	request->conflict_first = true;
+	b = submit(f, &world_operation, request);
+	usleep(20000);
+	atomic_store(&f->world->cell[0].hang, 0);
+	assert_ends(f, a, TASK_SUCCEEDED, NULL);
+	assert_ends(f, b, TASK_SUCCEEDED, NULL);
+	request = world_request(four, 3);
+	request->conflict_first = true;
+	assert_int_equal(run_it(f, request, &err), TASK_FAILED);
+	assert_int_equal(err.code, ERROR_CONFLICT);
+}
+
 static void test_others_do_not_wait(void **state)
 {
 	static const struct world_wish apart[] = { { "set-3", 3, 13 } };
@@ -771,6 +789,32 @@ static void test_what_is_urgent_ends_a_wait_in_its_way(void **state)
 	task_unref(kill);
 	assert_ends(f, queued, TASK_SUCCEEDED, NULL);	/* after it, though it came before */
 	assert_cells(f, 10, 0, 0, 0);
+}
+
+/* What yields does not only end its wait: it is cancelled where it is, and where it only queued. */
+static void test_what_yields_is_cancelled_by_what_is_urgent(void **state)
+{
+	static const struct world_wish start[] = { { "set-0", 0, 10 }, { "set-1", 1, 11 } };
+	static const struct world_wish force[] = { { "final-0", 0, 20 } };
+	static const struct world_wish other[] = { { "set-2", 2, 12 } };
+	struct fixture *f = *state;
+	struct task *works, *queued, *apart, *kill;
+	struct error err;
+
+	atomic_store(&f->world->cell[0].hang, 1);
+	works = submit(f, &world_yielding, world_request(start, 2));
+	until_logged(f, DID_APPLY, 1);
+	queued = submit(f, &world_yielding, world_request(start, 2));
+	apart = submit(f, &world_yielding, world_request(other, 1));
+	usleep(20000);
+	kill = submit(f, &world_urgent, world_request(force, 1));
+	assert_ends(f, queued, TASK_CANCELLED, NULL);
+	atomic_store(&f->world->cell[0].hang, 0);
+	assert_ends(f, works, TASK_CANCELLED, &err);
+	assert_int_equal(err.code, ERROR_CANCELLED);
+	assert_ends(f, kill, TASK_SUCCEEDED, NULL);
+	assert_ends(f, apart, TASK_SUCCEEDED, NULL);
+	assert_cells(f, 20, 0, 12, 0);
 }
 
 /* ---- refusals, dry runs, If-Plan ---- */
@@ -1337,11 +1381,13 @@ int main(void)
 		TEST(test_known_locks_are_taken_before_the_only_plan),
 		TEST(test_known_locks_are_given_back),
 		TEST(test_a_refusal_of_the_moment_is_not_final),
+		TEST(test_a_conflict_of_the_moment_is_not_final),
 		TEST(test_others_do_not_wait),
 		TEST(test_locks_that_turn_out_others_are_waited_for),
 		TEST(test_one_thread_is_kept_for_what_is_urgent),
 		TEST(test_waiting_holds_no_thread),
 		TEST(test_what_is_urgent_ends_a_wait_in_its_way),
+		TEST(test_what_yields_is_cancelled_by_what_is_urgent),
 		TEST(test_a_refusal_is_told_at_once_and_leaves_no_task),
 		TEST(test_accepted_refusals_go_through),
 		TEST(test_a_dry_run_changes_nothing),

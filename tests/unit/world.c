@@ -290,7 +290,7 @@ static int make_so(void *request, void *services, bool locked, struct plan *plan
 		if (args.value != args.was)
 			plan_step(plan, step_find(&world_steps, 1, r->wish[i].kind), &args);
 	}
-	return 0;
+	return !locked && r->conflict_first ? error_set(err, ERROR_CONFLICT, "not now") : 0;
 }
 
 static json_t *cells(void *request, void *services, struct error *err)
@@ -342,6 +342,12 @@ const struct operation world_urgent = { .name = "make-so-now",
 					.plan = make_so,
 					.result = cells,
 					.free = request_free };
+
+const struct operation world_yielding = { .name = "make-so-unless-urgent",
+					  .yields = "cell:",
+					  .plan = make_so,
+					  .result = cells,
+					  .free = request_free };
 
 /* ---- the engine around it ---- */
 

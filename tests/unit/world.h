@@ -65,6 +65,7 @@ struct world_request {
 	const char *locks[4];
 	const char *refuse[4];		/* codes to refuse with, when locked or not */
 	bool refuse_first;		/* … only when not locked */
+	bool conflict_first;		/* conflict, when not locked */
 	int fail_plan;			/* plan fails with this code */
 	bool no_cell_lock;		/* only `locks` */
 	int more_locks;			/* so many second plans come with another lock */
@@ -76,6 +77,7 @@ struct world_request *world_request(const struct world_wish *wish, size_t n);
 extern const struct operation world_operation;	/* result: {"cells": [values]} */
 extern const struct operation world_urgent;
 extern const struct operation world_known;	/* as world_operation; its locks are known beforehand */
+extern const struct operation world_yielding; /* its locks "cell:…" */
 
 /* Fills services, tables, live_children. */
 void world_config(struct world *world, struct journal *journal, struct engine_config *config);
