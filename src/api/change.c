@@ -19,7 +19,7 @@ enum { WAIT_DEFAULT_S = 30, WAIT_MAX_S = 300, PLANNING_MS = 30 * 1000 };
 /* One answer that is being waited for; freed by the callback. */
 struct waiter {
 	uint64_t ticket;
-	unsigned flags; /* of the route */
+	const struct route *route;
 	struct preference preference;
 };
 
@@ -110,13 +110,20 @@ static void add_warnings(json_t *result, const json_t *warnings)
 	}
 }
 
-static struct reply success_reply(const struct task_outcome *outcome, unsigned flags)
+static struct reply success_reply(const struct task_outcome *outcome, const struct route *route)
 {
-	if (flags & ROUTE_EMPTY)
+	const char *id = json_string_value(json_object_get(outcome->result, "id"));
+	bool made = (route->flags & ROUTE_CREATES) && outcome->changed;
+	struct reply reply;
+
+	if (route->flags & ROUTE_EMPTY)
 		return (struct reply){ .status = 204 };
 	add_warnings(outcome->result, outcome->warnings);
-	return json_reply((flags & ROUTE_CREATES) && outcome->changed ? 201 : 200,
-			  outcome->result ? json_incref(outcome->result) : json_null());
+	reply = json_reply(made ? 201 : 200,
+			   outcome->result ? json_incref(outcome->result) : json_null());
+	if (made && id)
+		snprintf(reply.location, sizeof(reply.location), "%s/%s", route->path, id);
+	return reply;
 }
 
 static struct reply reply_of(struct task *task, const struct waiter *waiter)
@@ -130,7 +137,7 @@ static struct reply reply_of(struct task *task, const struct waiter *waiter)
 	else if (outcome.dry_run && outcome.plan)
 		reply = json_reply(200, json_incref(outcome.plan));
 	else if (outcome.ended)
-		reply = success_reply(&outcome, waiter->flags);
+		reply = success_reply(&outcome, waiter->route);
 	else
 		reply = accepted_reply(task);
 	task_outcome_finish(&outcome);
@@ -180,6 +187,15 @@ static void set_options(const struct request *rq, const struct wire_change_query
 		options->accept = *accept;
 }
 
+/* Passed over, it would lose what the caller wants to be safe of losing. */
+static int not_understood(struct error *err)
+{
+	error_set(err, ERROR_BAD_REQUEST,
+		  "If-Match is not understood by this version, so nothing was changed");
+	return error_hint(err, "send If-Plan with the digest of a dry run instead: it is refused when "
+			       "anything that matters has changed since");
+}
+
 int change_submit(struct request *rq, const struct operation *operation, void *request,
 		  const struct wire_change_query *query, const struct list *accept,
 		  struct error *err)
@@ -195,6 +211,10 @@ int change_submit(struct request *rq, const struct operation *operation, void *r
 		operation->free(request);
 		return error_set(err, ERROR_UNREACHABLE, "the daemon is still starting");
 	}
+	if (request_header(rq, "If-Match")) {
+		operation->free(request);
+		return not_understood(err);
+	}
 	set_options(rq, query, accept, who, sizeof(who), &options);
 	task = task_submit(api->engine, operation, request, &options, err);
 	if (!task)
@@ -202,7 +222,7 @@ int change_submit(struct request *rq, const struct operation *operation, void *r
 	waiter = malloc(sizeof(*waiter));
 	if (!waiter)
 		abort();
-	*waiter = (struct waiter){ .flags = rq->route->flags, .preference = preference };
+	*waiter = (struct waiter){ .route = rq->route, .preference = preference };
 	waiter->ticket = request_defer(rq, 0, err);
 	if (!waiter->ticket) {
 		free(waiter);

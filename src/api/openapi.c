@@ -103,8 +103,13 @@ static void add_success(const struct route *r, json_t *replies)
 
 	if (r->flags & ROUTE_EMPTY)
 		json_object_set_new(replies, "204", json_pack("{s:s}", "description", "Done"));
-	if (r->flags & ROUTE_CREATES)
-		json_object_set_new(replies, "201", json_reply("Made", answer_of(r)));
+	if (r->flags & ROUTE_CREATES) {
+		ok = json_reply("Made", answer_of(r));
+		json_object_set_new(ok, "headers",
+				    json_pack("{s:o}", "Location",
+					      header_schema("Address of what was made")));
+		json_object_set_new(replies, "201", ok);
+	}
 	if ((r->flags & ROUTE_EMPTY) && !is_task(r))
 		return;
 	if (r->flags & ROUTE_EMPTY)

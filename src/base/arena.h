@@ -41,6 +41,7 @@ struct list {
 	size_t n;
 	size_t room;
 	bool null;
+	bool bare; /* its one element was read from a bare object (ROW_ONE_OR_MANY) */
 };
 
 /* Room for one more element at the end, zeroed; its address (valid until the next append). */

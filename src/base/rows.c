@@ -84,6 +84,8 @@ static json_t *emit_list(const struct row *row, const struct list *list)
 		return json_null();
 	if (row->kind == ROW_MAP)
 		return emit_map(list);
+	if (list->bare && list->n == 1)
+		return rows_emit(row->rows, list->items);
 	if (row->kind == ROW_OBJECTS)
 		return rows_emit_list(row->rows, row->size, list);
 	array = json_array();

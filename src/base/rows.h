@@ -88,6 +88,12 @@ int rows_parse(const struct row *rows, json_t *json, const char *pointer, struct
 	       void *object, struct error *err);
 
 /*
+ * An error's pointer into `object`, made into one into what it was read from: where a list was a bare
+ * object there (ROW_ONE_OR_MANY), its index goes.
+ */
+void rows_pointer(const struct row *rows, const void *object, struct error *err);
+
+/*
  * Parse the bytes of a request body: UTF-8 JSON, an object, no key twice, at most 32 levels deep.
  * Returns a new reference, or NULL with bad_json saying line and column.
  */

@@ -135,7 +135,8 @@ static int parse_list(struct reader *rd, const struct row *row, json_t *json, co
 	json_t *item;
 
 	*list = (struct list){ 0 };
-	if ((row->flags & ROW_ONE_OR_MANY) && json_is_object(json))
+	list->bare = (row->flags & ROW_ONE_OR_MANY) && json_is_object(json);
+	if (list->bare)
 		return parse_element(rd, row, json, pointer, list);
 	if (!json_is_array(json))
 		return wrong_type(rd, row, pointer);
@@ -283,6 +284,28 @@ static int parse_object(struct reader *rd, const struct row *rows, json_t *json,
 			return -1;
 	}
 	return 0;
+}
+
+static bool is_bare(const struct row *row, const void *object)
+{
+	const void *list = (const char *)object + row->offset;
+
+	return (row->flags & ROW_ONE_OR_MANY) && ((const struct list *)list)->bare;
+}
+
+void rows_pointer(const struct row *rows, const void *object, struct error *err)
+{
+	char *at = err ? err->pointer : NULL;
+	size_t n;
+
+	for (const struct row *r = rows; at && r->kind; r++) {
+		n = strlen(r->name);
+		if (!is_bare(r, object) || at[0] != '/' || strncmp(at + 1, r->name, n) ||
+		    strncmp(at + 1 + n, "/0", 2) || (at[n + 3] && at[n + 3] != '/'))
+			continue;
+		memmove(at + 1 + n, at + n + 3, strlen(at + n + 3) + 1);
+		return;
+	}
 }
 
 int rows_parse(const struct row *rows, json_t *json, const char *pointer, struct arena *arena,

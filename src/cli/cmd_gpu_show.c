@@ -73,6 +73,8 @@ static const char *possible(const struct cli *cli, const json_t *device)
 		return "unknown";
 	if (json_is_true(ok))
 		return "yes";
+	if (!blockers && json_text(cli, viable, "why"))
+		return arena_printf(cli->arena, "no: %s", json_text(cli, viable, "why"));
 	if (!blockers)
 		return "no: it is in no group that isolates it; see: horcrux gpu iommu";
 	return arena_printf(cli->arena, "no: blocked by %s; see: horcrux gpu group %s", blockers,

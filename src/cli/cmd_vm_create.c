@@ -191,7 +191,7 @@ int cmd_vm_create(struct cli *cli, char *const *words UNUSED, struct failure *wh
 	if (spec && !set_options(&cli->options, spec, why))
 		changed = change_run(cli, &change, &vm, why);
 	if (changed == CHANGE_DONE && vm)
-		print_resource(cli, vm, vm_print_line);
+		print_resource(cli, vm, vm_print_made);
 	json_decref(vm);
 	json_decref(spec);
 	return changed == CHANGE_FAILED ? -1 : 0;

@@ -34,6 +34,13 @@ const char *vm_cards(const struct cli *cli, const json_t *vm)
 	return all;
 }
 
+void vm_print_made(struct cli *cli, const json_t *vm)
+{
+	if (!strcmp(json_text(cli, vm, "state") ?: "", "unknown"))
+		printf("%s was made\n", json_text(cli, vm, "id") ?: "?");
+	vm_print_line(cli, vm);
+}
+
 void vm_print_line(struct cli *cli, const json_t *vm)
 {
 	size_t i;
@@ -41,7 +48,11 @@ void vm_print_line(struct cli *cli, const json_t *vm)
 
 	const char *state = json_text(cli, vm, "state") ?: "?";
 
-	printf("%s is %s\n", json_text(cli, vm, "id") ?: "?", state);
+	if (!strcmp(state, "unknown"))
+		printf("%s: whether it runs is not known: %s\n", json_text(cli, vm, "id") ?: "?",
+		       json_reason(cli, vm, "state") ?: "the daemon does not say why");
+	else
+		printf("%s is %s\n", json_text(cli, vm, "id") ?: "?", state);
 	if (!strcmp(state, "stopped"))
 		return;
 	fflush(stdout);

@@ -12,3 +12,5 @@ enum color vm_state_color(const char *state);
 const char *vm_cards(const struct cli *cli, const json_t *vm);
 /* "vm-100 is running", and on stderr what to know of one that runs. */
 void vm_print_line(struct cli *cli, const json_t *vm);
+/* The same of one that was just made. */
+void vm_print_made(struct cli *cli, const json_t *vm);

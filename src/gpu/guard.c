@@ -337,6 +337,24 @@ static bool goes_along(const struct judged *j, struct pci_address address)
 	return false;
 }
 
+/* The one that blocks is of the very card of which only a function is wanted. */
+static bool is_of_its_card(const struct judged *j, struct pci_address address)
+{
+	const struct card *card = inventory_card(inventory_of(j), j->unit->functions[0]->address);
+
+	return card && card == inventory_card(inventory_of(j), address);
+}
+
+static const char *way_round(const struct judged *j, struct pci_address address)
+{
+	if (!is_of_its_card(j, address))
+		return "put the card into another slot, or give up that device as well; "
+		       "a VM cannot have the card while the host uses it";
+	return j->purpose == GUARD_START
+		       ? "it is a function of the same card: give the VM all of it, multifunction: true"
+		       : "it is a function of the same card: take all of it, scope: \"card\"";
+}
+
 static void guard_neighbours(const struct judged *j)
 {
 	struct list blockers = { 0 };
@@ -355,8 +373,7 @@ static void guard_neighbours(const struct judged *j)
 				 gpu_device_name(inventory_of(j), f, j->plan->arena), f->group,
 				 carries ? ": " : "", carries ? carries : ""),
 			    text(j, "driver %s", f->driver ? f->driver : "unknown"),
-			    "put the card into another slot, or give up that device as well; "
-			    "a VM cannot have the card while the host uses it");
+			    way_round(j, address));
 	}
 }
 

@@ -297,6 +297,14 @@ static void set_use(const struct gpu_facts *facts, const struct gpu_unit *unit, 
 	out->state = changing(facts, unit);
 	if (out->state < 0)
 		out->state = gpu_unit_state(facts, unit);
+}
+
+/* When all that may tell it was asked. */
+static void set_state_reason(const struct gpu_facts *facts, const struct gpu_unit *unit,
+			     struct arena *arena, struct wire_device *out)
+{
+	const char *reason = facts->holders_unknown ?: "holders were not read";
+
 	if (out->state >= 0)
 		return;
 	gpu_unit_unreadable(unit, "driver", &reason);
@@ -344,6 +352,27 @@ static void set_critical(const struct gpu_facts *facts, const struct function *f
 		out->critical.null = true;
 }
 
+/* What speaks against the groups themselves, whoever else is in them; NULL: nothing. */
+static const char *why_not(const struct inventory *inv, const struct gpu_unit *unit,
+			   struct arena *arena)
+{
+	const struct function *f;
+	const struct group *group;
+
+	for (size_t i = 0; i < unit->n; i++) {
+		f = unit->functions[i];
+		group = inventory_group(inv, f->group);
+		if (!group)
+			return arena_printf(arena, "%s is in no IOMMU group%s%s", f->text,
+					    inv->iommu.message ? ": " : "", inv->iommu.message ?: "");
+		if (group->noiommu)
+			return "its group is of VFIO's no-IOMMU mode, which isolates nothing";
+		if (group->direct_regions)
+			return "the firmware keeps memory of its own mapped for its group";
+	}
+	return NULL;
+}
+
 static void set_viable(const struct gpu_facts *facts, const struct gpu_unit *unit,
 		       struct arena *arena, struct wire_device *out)
 {
@@ -356,6 +385,7 @@ static void set_viable(const struct gpu_facts *facts, const struct gpu_unit *uni
 	}
 	viable = arena_new_of(arena, struct wire_viable);
 	viable->ok = gpu_unit_viable(facts->inventory, unit, arena, &viable->blockers);
+	viable->why = why_not(facts->inventory, unit, arena);
 	if (viable->ok == FACT_UNKNOWN)
 		unknown(arena, out, "viable.ok",
 			"what memory the firmware keeps of its group could not be read");
@@ -467,6 +497,7 @@ void gpu_view_device(const struct gpu_facts *facts, const struct function *f, st
 	set_viable(facts, &unit, arena, out);
 	set_records(facts, f, &unit, arena, out);
 	set_stuck(facts, &unit, out);
+	set_state_reason(facts, &unit, arena, out);
 }
 
 void gpu_view_devices(const struct gpu_facts *facts, struct arena *arena, struct list *out)

@@ -54,7 +54,7 @@ const struct refusal_row refusal_table[REFUSAL_CODES] = {
 	},
 	[REFUSE_NO_MEMORY] = {
 		"no_memory", ACCEPT_NO,
-		"The host has not as much free memory as the VM would pin.",
+		"The host has not as much memory as the VM has, or not as much that is free as it would pin.",
 	},
 	[REFUSE_NO_RESET] = {
 		"no_reset", ACCEPT_YES,

@@ -6,6 +6,7 @@
 
 #include "vm/start.h"
 #include "vm/steps.h"
+#include "vm/uses.h"
 #include "vm/view.h"
 
 enum { GIB_SHIFT = 30 };
@@ -75,6 +76,25 @@ static int check_sources(const struct vm_facts *facts, bool sized, struct error 
 	return 0;
 }
 
+/* Two VMs of one address on one network: neither is reached. */
+static int check_macs(const struct vm_facts *facts, struct error *err)
+{
+	const struct wire_network *ours = facts->vm.spec.network.items;
+
+	for (LIST_EACH(const struct vm_record, other, &facts->others))
+		for (LIST_EACH(const struct wire_network, theirs, &other->spec.network))
+			for (size_t i = 0; i < facts->vm.spec.network.n; i++) {
+				if (!ours[i].mac || !theirs->mac ||
+				    strcmp(ours[i].mac, theirs->mac))
+					continue;
+				error_set(err, ERROR_CONFLICT, "VM %s has the MAC address %s",
+					  other->spec.id, theirs->mac);
+				error_hint(err, "leave mac out to have one chosen");
+				return error_pointer(err, "/network/%zu/mac", i);
+			}
+	return 0;
+}
+
 static void make_volumes(struct plan *plan, const struct vm_facts *facts, bool start)
 {
 	const struct wire_vm_spec *spec = &facts->vm.spec;
@@ -116,8 +136,10 @@ int vm_create_plan(struct plan *plan, const struct vm_facts *facts, bool start, 
 	plan_lock(plan, "vm:%s", facts->vm.spec.id);
 	if (facts->stored || facts->foreign)
 		return exists(facts, err);
+	vm_volume_locks(plan, facts);
 	if (vm_check_cards(facts, ERROR_INVALID_VALUE, err) < 0 ||
-	    check_sources(facts, sized, err) < 0)
+	    check_sources(facts, sized, err) < 0 || vm_check_uses(facts, err) < 0 ||
+	    check_macs(facts, err) < 0)
 		return -1;
 	make_volumes(plan, facts, start);
 	vm_note_cards(facts, plan->arena, &noted.vm);

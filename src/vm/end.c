@@ -7,6 +7,7 @@
 #include "gpu/bind.h"
 #include "vm/start.h"
 #include "vm/steps.h"
+#include "vm/uses.h"
 
 /* ---- cards ---- */
 
@@ -247,26 +248,17 @@ int vm_restart_plan(struct plan *plan, const struct vm_facts *facts, int64_t tim
 
 /* ---- deleting ---- */
 
-static const char *shared_with(const struct vm_facts *facts, const char *volume)
-{
-	for (LIST_EACH(const struct vm_record, other, &facts->others))
-		for (LIST_EACH(const struct wire_disk, disk, &other->spec.disks))
-			if (disk->volume && !strcmp(disk->volume, volume))
-				return other->spec.id;
-	return NULL;
-}
-
 static int check_shared(const struct vm_facts *facts, struct error *err)
 {
-	const char *other;
+	const char *users;
 
 	for (LIST_EACH(const struct vm_volume, disk, &facts->disks)) {
-		other = shared_with(facts, disk->name);
-		if (!other)
+		users = vm_others_with(facts, disk->name, USE_ANY, false);
+		if (!users)
 			continue;
-		error_set(err, ERROR_CONFLICT, "the disk %s is also one of VM %s", disk->name,
-			  other);
-		return error_hint(err, "delete without delete_disks, or delete VM %s first", other);
+		error_set(err, ERROR_CONFLICT, "the volume %s is also used by %s", disk->name,
+			  users);
+		return error_hint(err, "delete without delete_disks, or delete the other VMs first");
 	}
 	return 0;
 }
@@ -292,6 +284,7 @@ int vm_delete_plan(struct plan *plan, const struct vm_facts *facts, bool delete_
 	const struct record_step record = { facts->vm.spec.id, NULL, facts->stored };
 	bool pool = false;
 
+	begin(plan, facts, "delete");
 	if (facts->active) {
 		error_set(err, ERROR_CONFLICT, "VM %s runs", facts->vm.spec.id);
 		return error_hint(err, "stop it first: horcrux vm stop %s", facts->vm.spec.id);
@@ -301,6 +294,7 @@ int vm_delete_plan(struct plan *plan, const struct vm_facts *facts, bool delete_
 	if (give_all_back(plan, facts, err) < 0)
 		return -1;
 	begin(plan, facts, "delete");
+	vm_volume_locks(plan, facts);
 	for (LIST_EACH(const struct vm_volume, disk, &facts->disks))
 		if (delete_disks)
 			delete_volume(plan, facts, VM_STEP_VOLUME_DELETE, disk, &pool);

@@ -104,8 +104,11 @@ int vm_look_domain(struct vm_services *services, struct vm_facts *facts, struct 
 	facts->active = r == 1;
 	if (virt_domains(services->virt, facts->arena, &domains, err) < 0)
 		return -1;
-	for (LIST_EACH(const struct virt_domain, domain, &domains))
+	for (LIST_EACH(const struct virt_domain, domain, &domains)) {
 		facts->foreign |= !domain->vm && !strcmp(domain->name, id);
+		if (domain->vm && strcmp(domain->vm, id))
+			list_add_string(facts->arena, &facts->running, domain->vm);
+	}
 	return 0;
 }
 
@@ -127,18 +130,27 @@ int vm_look_running(struct vm_services *services, struct vm_facts *facts, struct
 	return -1;
 }
 
+/* In MiB. False: the kernel does not say. */
+static bool read_meminfo(const char *text, const char *word, uint64_t *ret)
+{
+	const char *at = strstr(text, word);
+
+	if (at)
+		*ret = strtoull(at + strlen(word), NULL, 10) / 1024;
+	return at != NULL;
+}
+
 /* What the kernel says can be had without swapping; more exact than what libvirt adds up. */
 static void look_memory(const struct host_root *root, struct virt_host *host)
 {
-	static const char word[] = "MemAvailable:";
+	uint64_t all, swap;
 	char text[4096];
-	const char *at;
 
 	if (fdpath_read(root->fd, "proc/meminfo", text, sizeof(text)) < 0)
 		return;
-	at = strstr(text, word);
-	if (at)
-		host->memory_free_mib = strtoull(at + strlen(word), NULL, 10) / 1024;
+	read_meminfo(text, "MemAvailable:", &host->memory_free_mib);
+	if (read_meminfo(text, "MemTotal:", &all) && read_meminfo(text, "SwapTotal:", &swap))
+		host->memory_mib = all + swap;
 }
 
 int vm_look_host(struct vm_services *services, struct vm_facts *facts, struct error *err)
@@ -235,6 +247,11 @@ int vm_look_storage(struct vm_services *services, struct vm_facts *facts, struct
 	return look_volumes(services, facts, err);
 }
 
+int vm_look_files(struct vm_services *services, struct vm_facts *facts, struct error *err)
+{
+	return look_volumes(services, facts, err); /* as of a pool that is not active */
+}
+
 int vm_look_network(struct vm_services *services, struct vm_facts *facts, struct error *err)
 {
 	return virt_network_state(services->virt, facts->network, &facts->network_defined,
@@ -280,10 +297,13 @@ static void look_at_rom(struct vm_services *services, struct vm_card *card, stru
 	if (rom_file_read(services->rom_folders, card->asked->rom_file, arena, &rom, &card->rom) <
 	    0)
 		return;
-	if (rom_matches(rom.bytes, rom.n, f->vendor, f->device, &card->rom) < 0)
+	if (rom_matches(rom.bytes, rom.n, f->vendor, f->device, &card->rom) < 0) {
 		error_wrap(&card->rom, "the ROM %s is not for %s", card->asked->rom_file, f->text);
-	else
-		card->rom_path = rom.path;
+		if (!card->rom.hint[0])
+			error_hint(&card->rom, "use a ROM that was read from this very card, whole");
+		return;
+	}
+	card->rom_path = rom.path;
 }
 
 /* Only that it is not there is told in the card: what cannot be read at all is an error. */

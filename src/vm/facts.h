@@ -38,6 +38,7 @@ struct vm_facts {
 	enum virt_state state;
 	uint64_t running_mib; /* memory of the domain that runs; 0: not looked at, or not told */
 	bool foreign; /* somebody else's domain has its name */
+	struct list running; /* strings: other VMs that run */
 	struct virt_host host;
 
 	const char *pool, *pool_path;
@@ -73,6 +74,8 @@ int vm_look_running(struct vm_services *services, struct vm_facts *facts, struct
 int vm_look_host(struct vm_services *services, struct vm_facts *facts, struct error *err);
 /* Pool and volumes. Of a pool that is not active yet, what its folder holds. */
 int vm_look_storage(struct vm_services *services, struct vm_facts *facts, struct error *err);
+/* The same without libvirt: what the pool's folder holds. */
+int vm_look_files(struct vm_services *services, struct vm_facts *facts, struct error *err);
 int vm_look_network(struct vm_services *services, struct vm_facts *facts, struct error *err);
 
 enum vm_look_depth {

@@ -424,6 +424,11 @@ int virt_do(struct virt *virt, struct call *call, struct error *err)
 	return r < 0 ? -1 : 0;
 }
 
+bool virt_configured(const struct virt *virt)
+{
+	return virt->uri != NULL;
+}
+
 bool virt_connected(struct virt *virt, struct error *err)
 {
 	bool up;

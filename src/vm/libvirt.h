@@ -64,6 +64,8 @@ struct virt_events {
 struct virt *virt_new(const char *uri, const struct virt_events *events, struct error *err);
 void virt_free(struct virt *virt);
 DEFINE_CLEANUP(struct virt *, virt_free)
+/* Was there a URI? False: no connection will ever be. */
+bool virt_configured(const struct virt *virt);
 /* True: there is a connection. Else err says why not, and what to do. Never waits. */
 bool virt_connected(struct virt *virt, struct error *err);
 
@@ -95,6 +97,7 @@ struct virt_host {
 	uint64_t libvirt, qemu;	  /* as libvirt numbers them: 9007000. Asked once per connection */
 	bool kvm;		  /* domain type kvm is there. Asked once per connection */
 	uint64_t memory_free_mib; /* free, or in caches that give way. Asked each time */
+	uint64_t memory_mib;	  /* all there is. Asked each time */
 	unsigned cpus;		  /* asked each time */
 };
 int virt_host(struct virt *virt, struct virt_host *ret, struct error *err);

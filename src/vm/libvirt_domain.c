@@ -208,10 +208,13 @@ static uint64_t memory_available(virConnectPtr conn)
 					      VIR_NODE_MEMORY_STATS_BUFFERS,
 					      VIR_NODE_MEMORY_STATS_CACHED };
 	virNodeMemoryStats stats[16];
-	int n = ARRAY_SIZE(stats);
+	int n = 0;
 	uint64_t sum = 0;
 
-	if (virNodeGetMemoryStats(conn, VIR_NODE_MEMORY_STATS_ALL_CELLS, stats, &n, 0) < 0)
+	/* It wants the very number that it has (src/util/virhostmem.c, virHostMemGetStatsLinux). */
+	if (virNodeGetMemoryStats(conn, VIR_NODE_MEMORY_STATS_ALL_CELLS, NULL, &n, 0) < 0 ||
+	    n > (int)ARRAY_SIZE(stats) ||
+	    virNodeGetMemoryStats(conn, VIR_NODE_MEMORY_STATS_ALL_CELLS, stats, &n, 0) < 0)
 		return virNodeGetFreeMemory(conn) / 1024;
 	for (int i = 0; i < n; i++)
 		for (size_t w = 0; w < ARRAY_SIZE(wanted); w++)
@@ -233,6 +236,7 @@ static int run_host(struct call *call, virConnectPtr conn)
 	if (virNodeGetInfo(conn, &info) < 0)
 		return virt_failed(&call->err, call->what);
 	call->host.cpus = info.cpus;
+	call->host.memory_mib = info.memory / 1024;
 	call->host.memory_free_mib = memory_available(conn) / 1024;
 	return 0;
 }

@@ -128,14 +128,17 @@ static int normalise(struct vm_services *services, struct vm_request *request,
 	if (vm_normalise(&request->spec, &taken, facts->arena, &facts->vm, err) < 0)
 		return -1;
 	request->id = arena_strdup(request->arena, facts->vm.spec.id);
-	for (LIST_EACH(const struct vm_record, vm, &vms))
+	for (LIST_EACH(const struct vm_record, vm, &vms)) {
 		if (!strcmp(vm->spec.id, request->id))
 			facts->stored = vm->spec.id;
+		else
+			*list_add(facts->arena, &facts->others, struct vm_record) = *vm;
+	}
 	return 0;
 }
 
-static int plan_create(struct vm_request *request, struct vm_services *services, bool start,
-		       bool locked, struct plan *plan, struct error *err)
+static int look_and_plan(struct vm_request *request, struct vm_services *services, bool start,
+			 bool locked, struct plan *plan, struct error *err)
 {
 	CLEAN_FACTS struct vm_facts facts;
 	int r;
@@ -155,6 +158,16 @@ static int plan_create(struct vm_request *request, struct vm_services *services,
 	if (r < 0)
 		return -1;
 	return vm_create_plan(plan, &facts, start, request->spec.disk_size != ROW_NULL, err);
+}
+
+static int plan_create(struct vm_request *request, struct vm_services *services, bool start,
+		       bool locked, struct plan *plan, struct error *err)
+{
+	int r = look_and_plan(request, services, start, locked, plan, err);
+
+	if (r < 0)
+		rows_pointer(wire_vm_spec_rows, &request->spec, err);
+	return r;
 }
 
 static int plan_create_only(void *request, void *services, bool locked, struct plan *plan,
@@ -296,14 +309,26 @@ static int plan_ended(void *data, void *services, bool locked, struct plan *plan
 	return vm_ended_plan(plan, &facts, err);
 }
 
+/* What can be made without libvirt can be removed without: nothing of ours runs there. */
+static int look_at_rest(struct vm_services *services, const char *id, struct vm_facts *facts,
+			struct error *err)
+{
+	if (virt_configured(services->virt))
+		return look(services, id, facts, err) < 0 ? -1
+							   : vm_look_storage(services, facts, err);
+	vm_facts_init(facts, services);
+	if (vm_look_record(services, id, facts, err) < 0)
+		return -1;
+	return vm_look_files(services, facts, err);
+}
+
 static int plan_delete(void *data, void *services, bool locked, struct plan *plan,
 		       struct error *err)
 {
 	CLEAN_FACTS struct vm_facts facts;
 	struct vm_request *request = data;
 
-	if (look(services, request->id, &facts, err) < 0 ||
-	    vm_look_storage(services, &facts, err) < 0 ||
+	if (look_at_rest(services, request->id, &facts, err) < 0 ||
 	    vm_look_claims(services, &facts, depth_of(locked), err) < 0)
 		return -1;
 	return vm_delete_plan(plan, &facts, request->delete_disks, err);
@@ -380,7 +405,8 @@ const struct operation vm_create_and_start_operation = OPERATION(
 	"create-and-start", plan_create_and_start, .result = result);
 const struct operation vm_change_operation = OPERATION("change", plan_change, .result = result);
 const struct operation vm_delete_operation = OPERATION("delete", plan_delete);
-const struct operation vm_start_operation = OPERATION("start", plan_start, .result = result);
+const struct operation vm_start_operation = OPERATION("start", plan_start, .yields = "vm:",
+						      .result = result);
 const struct operation vm_stop_operation = OPERATION("stop", plan_stop, .result = result);
 const struct operation vm_kill_operation = OPERATION("kill", plan_kill, .urgent = true,
 						     .result = result);

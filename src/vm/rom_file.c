@@ -33,11 +33,15 @@ static int open_beneath(const char *folder, const char *name)
 
 static int cannot(struct error *err, const char *name, int error)
 {
-	if (error == EXDEV || error == ELOOP)
-		return error_set(err, ERROR_INVALID_VALUE, "the ROM %s is a link out of its folder",
-				 name);
-	return error_errno(err, ERROR_INVALID_VALUE, error, "the ROM %s cannot be read", name);
+	if (error == EXDEV || error == ELOOP) {
+		error_set(err, ERROR_INVALID_VALUE, "the ROM %s is a link out of its folder", name);
+		return error_hint(err, "put the file itself into the folder");
+	}
+	error_errno(err, ERROR_INVALID_VALUE, error, "the ROM %s cannot be read", name);
+	return error_hint(err, "let everybody read it: chmod a+r, and a+x of the folders above it");
 }
+
+static const char from_card[] = "use a file that was read from this very card, whole";
 
 static int read_all(int fd, const char *name, struct arena *arena, struct rom_file *ret,
 		    struct error *err)
@@ -48,12 +52,17 @@ static int read_all(int fd, const char *name, struct arena *arena, struct rom_fi
 
 	if (fstat(fd, &st) < 0)
 		return cannot(err, name, errno);
-	if (!S_ISREG(st.st_mode))
-		return error_set(err, ERROR_INVALID_VALUE, "the ROM %s is no regular file", name);
-	if (st.st_size < 1 || st.st_size > ROM_FILE_MAX)
-		return error_set(err, ERROR_INVALID_VALUE,
-				 "the ROM %s has %lld bytes; an option ROM has at most %d", name,
-				 (long long)st.st_size, ROM_FILE_MAX);
+	if (!S_ISREG(st.st_mode)) {
+		error_set(err, ERROR_INVALID_VALUE, "the ROM %s is %s", name,
+			  S_ISDIR(st.st_mode) ? "a directory" : "no regular file");
+		return error_hint(err, "name the file that holds the ROM");
+	}
+	if (st.st_size < 1 || st.st_size > ROM_FILE_MAX) {
+		error_set(err, ERROR_INVALID_VALUE,
+			  "the ROM %s has %lld bytes; an option ROM has at least 1 and at most %d",
+			  name, (long long)st.st_size, ROM_FILE_MAX);
+		return error_hint(err, "%s", from_card);
+	}
 	bytes = arena_alloc(arena, (size_t)st.st_size, 1);
 	for (ret->n = 0; ret->n < (size_t)st.st_size; ret->n += (size_t)n) {
 		n = pread(fd, bytes + ret->n, (size_t)st.st_size - ret->n, (off_t)ret->n);
@@ -79,19 +88,22 @@ static const char *beneath(const char *folder, const char *path)
 	return path + strspn(path, "/");
 }
 
-static int outside(const char *const *folders, const char *name, struct error *err)
+/* in_one: its path begins with one of the folders, but it is not there. */
+static int not_found(const char *const *folders, const char *name, bool in_one, struct error *err)
 {
 	struct strbuf all = STRBUF_INIT(256);
 
 	for (size_t i = 0; folders[i]; i++)
 		strbuf_printf(&all, "%s%s", i ? ", " : "", folders[i]);
-	if (*name == '/')
+	if (*name == '/' && in_one)
+		error_set(err, ERROR_INVALID_VALUE, "there is no ROM %s", name);
+	else if (*name == '/')
 		error_set(err, ERROR_INVALID_VALUE, "the ROM %s is in none of the ROM folders",
 			  name);
 	else
 		error_set(err, ERROR_INVALID_VALUE, "there is no ROM %s in any of the ROM folders",
 			  name);
-	error_hint(err, "the folders are: %s", strbuf_text(&all));
+	error_hint(err, "the ROM folders are: %s", strbuf_text(&all));
 	strbuf_finish(&all);
 	return -1;
 }
@@ -100,11 +112,13 @@ int rom_file_read(const char *const *folders, const char *name, struct arena *ar
 		  struct rom_file *ret, struct error *err)
 {
 	const char *rest;
+	bool in_one = false;
 
 	for (size_t i = 0; folders[i]; i++) {
 		rest = *name == '/' ? beneath(folders[i], name) : name;
 		if (!rest)
 			continue;
+		in_one = true;
 		CLEAN_FD int fd = open_beneath(folders[i], rest);
 
 		if (fd == -ENOENT)
@@ -114,5 +128,5 @@ int rom_file_read(const char *const *folders, const char *name, struct arena *ar
 		ret->path = arena_printf(arena, "%s/%s", folders[i], rest);
 		return read_all(fd, name, arena, ret, err);
 	}
-	return outside(folders, name, err);
+	return not_found(folders, name, in_one, err);
 }

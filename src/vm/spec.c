@@ -153,6 +153,35 @@ static int normal_disks(const struct wire_vm_spec *asked, struct vm_record *vm, 
 	return 0;
 }
 
+static bool is_disk(const struct vm_record *vm, const char *volume)
+{
+	for (LIST_EACH(const struct wire_disk, disk, &vm->spec.disks))
+		if (volume && !strcmp(disk->volume, volume))
+			return true;
+	return false;
+}
+
+/* A guest that writes what it reads as fixed. */
+static int check_sources(const struct vm_record *vm, struct error *err)
+{
+	static const char *const hint = "name it once; as a disk it can be read too",
+				*const message = "a disk of the VM is named as a source as well";
+	const struct wire_boot *boot = vm->spec.boot;
+	const char **isos = vm->spec.cdrom.items;
+	char pointer[64];
+
+	for (size_t i = 0; i < vm->spec.cdrom.n; i++) {
+		snprintf(pointer, sizeof(pointer), "/cdrom/%zu", i);
+		if (is_disk(vm, isos[i]))
+			return wrong(err, pointer, hint, message);
+	}
+	if (boot && is_disk(vm, boot->kernel))
+		return wrong(err, "/boot/kernel", hint, message);
+	if (boot && is_disk(vm, boot->initrd))
+		return wrong(err, "/boot/initrd", hint, message);
+	return 0;
+}
+
 /* xx:xx:xx:xx:xx:xx of one card (not of a group of them), lower case; NULL: it is something else.
  */
 static const char *normal_mac(const char *asked, struct arena *arena)
@@ -171,28 +200,50 @@ static const char *normal_mac(const char *asked, struct arena *arena)
 			    byte[3], byte[4], byte[5]);
 }
 
+/* none beside others, or with an address; one address twice. */
+static int check_network(const struct wire_network *nic, size_t n, size_t i,
+			 const struct list *before, struct error *err)
+{
+	const struct wire_network *all = before->items, *ours = &all[i];
+	char pointer[64];
+
+	snprintf(pointer, sizeof(pointer), "/network/%zu", i);
+	if (nic[i].kind == NETWORK_NONE && n > 1)
+		return wrong(err, pointer, "give none alone, or leave it out",
+			     "network none stands beside other networks");
+	snprintf(pointer, sizeof(pointer), "/network/%zu/mac", i);
+	if (nic[i].kind == NETWORK_NONE && nic[i].mac)
+		return wrong(err, pointer, "leave mac out", "network none has no MAC address");
+	if (ours->kind == NETWORK_NONE)
+		return 0;
+	if (!ours->mac)
+		return wrong(err, pointer,
+			     "as in 52:54:00:12:34:56; leave it out to have one chosen",
+			     "that is no MAC address of a card");
+	for (size_t k = 0; k < i; k++)
+		if (!strcmp(all[k].mac, ours->mac))
+			return wrong(err, pointer, "leave mac out to have one chosen",
+				     "two network cards have one MAC address");
+	return 0;
+}
+
 static int normal_network(const struct wire_vm_spec *asked, struct vm_record *vm,
 			  struct arena *arena, struct error *err)
 {
 	static const struct wire_network nat = { .kind = NETWORK_NAT };
 	const struct wire_network *nic = asked->network.null ? &nat : asked->network.items;
 	size_t n = asked->network.null ? 1 : asked->network.n;
-	char pointer[64];
 
 	vm->spec.network = (struct list){ 0 };
 	for (size_t i = 0; i < n; i++) {
 		struct wire_network *ours = list_add(arena, &vm->spec.network, struct wire_network);
 
 		ours->kind = nic[i].kind;
-		if (ours->kind == NETWORK_NONE)
-			continue;
-		ours->mac = nic[i].mac ? normal_mac(nic[i].mac, arena)
-				       : mac_of(vm->spec.id, i, arena);
-		snprintf(pointer, sizeof(pointer), "/network/%zu/mac", i);
-		if (!ours->mac)
-			return wrong(err, pointer,
-				     "as in 52:54:00:12:34:56; leave it out to have one chosen",
-				     "that is no MAC address of a card");
+		if (ours->kind != NETWORK_NONE)
+			ours->mac = nic[i].mac ? normal_mac(nic[i].mac, arena)
+					       : mac_of(vm->spec.id, i, arena);
+		if (check_network(nic, n, i, &vm->spec.network, err) < 0)
+			return -1;
 	}
 	return 0;
 }
@@ -261,7 +312,8 @@ int vm_normalise(const struct wire_vm_spec *asked, const struct list *taken, str
 	vm.spec.accept = (struct list){ .null = true };
 	if (vm.spec.cdrom.null)
 		vm.spec.cdrom = (struct list){ 0 };
-	if (normal_disks(asked, &vm, arena, err) < 0 || normal_cards(asked, &vm, arena, err) < 0 ||
+	if (normal_disks(asked, &vm, arena, err) < 0 || check_sources(&vm, err) < 0 ||
+	    normal_cards(asked, &vm, arena, err) < 0 ||
 	    normal_network(asked, &vm, arena, err) < 0)
 		return -1;
 	*ret = vm;

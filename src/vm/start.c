@@ -7,6 +7,7 @@
 #include "gpu/bind.h"
 #include "vm/domain_xml.h"
 #include "vm/steps.h"
+#include "vm/uses.h"
 
 /* ---- what has to be there ---- */
 
@@ -113,16 +114,25 @@ static int check_name(const struct vm_facts *facts, struct error *err)
 	return error_hint(err, "shut that domain down first: virsh shutdown %s", facts->vm.spec.id);
 }
 
-/* All of a guest's memory is pinned as soon as it has a card; else it is only taken as it is used.
+/*
+ * All of a guest's memory is pinned as soon as it has a card; else it is only taken as it is used, but
+ * the kernel gives nobody more than there is (mm/util.c, __vm_enough_memory).
  */
 static void check_memory(struct plan *plan, const struct vm_facts *facts)
 {
 	long long wanted = (long long)facts->vm.spec.memory;
 	long long available = (long long)facts->host.memory_free_mib;
+	long long all = (long long)facts->host.memory_mib;
 
 	if (wanted <= available)
 		return;
-	if (facts->cards.n)
+	if (all && wanted > all)
+		plan_refuse(plan, REFUSE_NO_MEMORY, "host", "the host has not so much memory",
+			    arena_printf(plan->arena,
+					 "the VM has %lld MiB, the host %lld MiB with its swap",
+					 wanted, all),
+			    "give the VM less memory");
+	else if (facts->cards.n)
 		plan_refuse(plan, REFUSE_NO_MEMORY, "host",
 			    "all memory of a VM with a card is pinned, and the host has not so "
 			    "much free",
@@ -358,6 +368,8 @@ int vm_start_steps(struct plan *plan, const struct vm_facts *facts, struct error
 	    check_network(facts, err) < 0)
 		return -1;
 	check_memory(plan, facts);
+	vm_volume_locks(plan, facts);
+	vm_refuse_open(plan, facts);
 	if (take_cards(plan, facts, err) < 0)
 		return -1;
 	if (facts->stored && !facts->pool_active && vm_uses_pool(facts))

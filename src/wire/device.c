@@ -90,6 +90,8 @@ static const struct row viable_rows[] = {
 	{ "ok", ROW_BOOL, 0, AT(wire_viable, ok),
 	  .help = "nothing else in the IOMMU group keeps a VM from using the card" },
 	{ "blockers", ROW_STRINGS, 0, AT(wire_viable, blockers), .help = "addresses of what does" },
+	{ "why", ROW_STRING, ROW_OPTIONAL, AT(wire_viable, why),
+	  .help = "what is the matter with the group itself" },
 	ROW_END,
 };
 

@@ -64,6 +64,7 @@ struct wire_reason {
 struct wire_viable {
 	int ok;
 	struct list blockers;	/* strings: addresses */
+	const char *why;	/* not, where no blocker says it */
 };
 
 struct wire_health {

@@ -41,23 +41,82 @@ int wire_file_name_check(const char *text, struct error *err)
 /* A ROM may be named with the folder it is in; which folders count is configured. */
 static int rom_file_check(const char *text, struct error *err)
 {
-	const char *name = strrchr(text, '/');
+	bool whole = text[0] == '/' && !strstr(text, "/../") && !strstr(text, "/./");
 
-	if (text[0] == '/' && !strstr(text, "/../") && !strstr(text, "/./"))
-		return wire_file_name_check(name + 1, err);
-	return wire_file_name_check(text, err);
+	if (!wire_file_name_check(whole ? strrchr(text, '/') + 1 : text, err))
+		return 0;
+	return error_hint(err, "give the name of a file in one of the ROM folders (rom_dirs of the "
+			       "configuration), alone or with its folder, as in "
+			       "/usr/share/vgabios/card.rom");
 }
 
-/* It will stand in XML, which has no control characters, and neither U+FFFE nor U+FFFF. */
-static int line_check(const char *text, struct error *err)
+/* The next character of UTF-8, which JSON was read as. */
+static unsigned next_char(const char **at)
 {
-	for (const char *c = text; *c; c++)
-		if ((unsigned char)*c < ' ' || *c == 0x7f)
-			return error_set(err, ERROR_INVALID_VALUE,
-					 "control characters cannot be in it");
-	if (strstr(text, "\xef\xbf\xbe") || strstr(text, "\xef\xbf\xbf"))
-		return error_set(err, ERROR_INVALID_VALUE, "U+FFFE and U+FFFF are no characters");
+	const unsigned char *c = (const unsigned char *)*at;
+	int more = *c < 0xc0 ? 0 : *c < 0xe0 ? 1 : *c < 0xf0 ? 2 : 3;
+	unsigned u = more ? *c & (0x3fu >> more) : *c;
+
+	for (*at += 1; more && (**at & 0xc0) == 0x80; more--, *at += 1)
+		u = u << 6 | (**at & 0x3f);
+	return u;
+}
+
+struct range {
+	unsigned from, to;
+};
+
+static bool is_in(unsigned u, const struct range *ranges, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (u >= ranges[i].from && u <= ranges[i].to)
+			return true;
+	return false;
+}
+
+/*
+ * It will stand in XML, which has no control characters, and neither U+FFFE nor U+FFFF; and in lists,
+ * where nothing may turn the text beside it round or begin a new line.
+ */
+static int line_check(const char *text, const char *what, struct error *err)
+{
+	static const struct range bad[] = {
+		{ 0x00, 0x1f },	    { 0x7f, 0x9f },	/* control characters */
+		{ 0x200e, 0x200f }, { 0x202a, 0x202e }, /* marks and overrides of direction */
+		{ 0x2066, 0x2069 }, { 0x061c, 0x061c }, { 0x2028, 0x2029 }, /* ends of lines */
+		{ 0xfffe, 0xffff },
+	};
+	unsigned u;
+
+	while (*text) {
+		u = next_char(&text);
+		if (is_in(u, bad, ARRAY_SIZE(bad)))
+			return error_set(err, ERROR_INVALID_VALUE, "%s cannot have U+%04X in it",
+					 what, u);
+	}
 	return 0;
+}
+
+static int name_check(const char *text, struct error *err)
+{
+	static const struct range blank[] = {
+		{ ' ', ' ' },	    { 0xa0, 0xa0 },	{ 0xad, 0xad },	    { 0x1680, 0x1680 },
+		{ 0x2000, 0x200d }, { 0x202f, 0x202f }, { 0x205f, 0x2064 }, { 0x3000, 0x3000 },
+		{ 0xfeff, 0xfeff },
+	};
+	const char *at = text;
+
+	if (line_check(text, "the name of a VM", err) < 0)
+		return -1;
+	while (*at)
+		if (!is_in(next_char(&at), blank, ARRAY_SIZE(blank)))
+			return 0;
+	return error_set(err, ERROR_INVALID_VALUE, "the name of a VM has nothing in it to be seen");
+}
+
+static int cmdline_check(const char *text, struct error *err)
+{
+	return line_check(text, "the kernel's cmdline", err);
 }
 
 #define AT(type, field) offsetof(struct type, field)
@@ -89,7 +148,7 @@ static const struct row boot_rows[] = {
 	  .help = "name of a volume of the pool horcrux", .min = 1, .max = 128,
 	  .check = wire_file_name_check },
 	{ "cmdline", ROW_STRING, ROW_OPTIONAL, AT(wire_boot, cmdline),
-	  .help = "kernel command line", .max = 2048, .check = line_check },
+	  .help = "kernel command line", .max = 2048, .check = cmdline_check },
 	ROW_END,
 };
 
@@ -122,7 +181,7 @@ static const struct row passthrough_rows[] = {
 		  .help = "for people; the id if absent",                                            \
 		  .min = 1,                                                                          \
 		  .max = 128,                                                                        \
-		  .check = line_check },                                                             \
+		  .check = name_check },                                                             \
 		{ "cpus",   ROW_INT,   ROW_REQUIRED, SPEC(cpus), .help = "virtual CPUs, 1 to 512",   \
 		  .min = 1, .max = 512 },                                                            \
 		{ "memory",                                                                          \
@@ -214,7 +273,7 @@ const struct row wire_vm_rows[] = {
 
 const struct row wire_vm_change_rows[] = {
 	{ "name", ROW_STRING, 0, AT(wire_vm_change, name), .help = "for people", .min = 1,
-	  .max = 128, .check = line_check },
+	  .max = 128, .check = name_check },
 	{ "cpus", ROW_INT, 0, AT(wire_vm_change, cpus), .help = "virtual CPUs, 1 to 512", .min = 1,
 	  .max = 512 },
 	{ "memory", ROW_INT, 0, AT(wire_vm_change, memory), .help = "memory in MiB, 32 to 16777216",

@@ -228,6 +228,31 @@ static void neighbours(void **state)
 	}
 }
 
+/* The neighbour is the card's own audio: another slot does not help, the whole card does. */
+static void a_function_alone_is_told_of_its_card(void **state)
+{
+	struct hand_host *host = *state;
+	struct gpu_unit unit = { .n = 1 };
+	const struct wire_refusal *refusal;
+	struct plan *plan;
+
+	hand_pair(host, "radeon", "snd_hda_intel");
+	unit.functions[0] = inventory_function(&host->inv, hand_at("0000:01:00.0"));
+	unit.slot = "0000:01:00.0";
+	for (int start = 0; start < 2; start++) {
+		plan = plan_new();
+		guard_unit(plan, &host->facts, &unit, start ? GUARD_START : GUARD_BIND, "vm-1");
+		assert_int_equal(plan->refusals.n, 1);
+		refusal = plan->refusals.items;
+		assert_string_equal(refusal->code, "group_blocked");
+		assert_string_equal(refusal->subject, "0000:01:00.1");
+		assert_non_null(strstr(refusal->fix, start ? "multifunction: true"
+							   : "scope: \"card\""));
+		assert_null(strstr(refusal->fix, "slot"));
+		plan_free(plan);
+	}
+}
+
 static void all_refusals_come_at_once(void **state)
 {
 	struct hand_host *host = *state;
@@ -265,6 +290,7 @@ int main(void)
 		TEST(owners),
 		TEST(health),
 		cmocka_unit_test(neighbours),
+		TEST(a_function_alone_is_told_of_its_card),
 		TEST(all_refusals_come_at_once),
 		TEST(an_override_that_cannot_be_read_cannot_be_restored),
 	};

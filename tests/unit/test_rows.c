@@ -114,6 +114,44 @@ static void one_counts_as_a_list_of_one(void **state UNUSED)
 	assert_int_equal(m.parts.n, 1);
 }
 
+/* Whoever goes by the list says /parts/0; in the request there is no such place. */
+static void pointers_lead_to_where_it_was_read(void **state UNUSED)
+{
+	static const struct {
+		const char *bare, *pointer, *told;
+	} rows[] = {
+		{ "{}", "/parts/0/slot", "/parts/slot" },
+		{ "{}", "/parts/0", "/parts" },
+		{ "{}", "/parts/1", "/parts/1" },
+		{ "{}", "/parts/01", "/parts/01" },
+		{ "{}", "/partsy/0", "/partsy/0" },
+		{ "{}", "/name", "/name" },
+		{ "{}", "", "" },
+		{ NULL, "/parts/0/slot", "/parts/0/slot" },
+	};
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	struct machine m;
+	struct error err;
+	json_t *json;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		assert_int_equal(parse(rows[i].bare ? "{\"name\":\"vm\",\"parts\":{\"address\":"
+						      "\"0000:01:00.0\"}}"
+						    : "{\"name\":\"vm\",\"parts\":[{\"address\":"
+						      "\"0000:01:00.0\"}]}",
+				       arena, &m, &err),
+				 0);
+		json = rows_emit(machine_rows, &m); /* as it was read */
+		assert_int_equal(json_is_object(json_object_get(json, "parts")),
+				 rows[i].bare != NULL);
+		json_decref(json);
+		error_pointer(&err, "%s", rows[i].pointer);
+		rows_pointer(machine_rows, &m, &err);
+		assert_string_equal(err.pointer, rows[i].told);
+	}
+	rows_pointer(machine_rows, &m, NULL);
+}
+
 static void wrong_input_names_its_field(void **state UNUSED)
 {
 	static const struct {
@@ -209,6 +247,7 @@ int main(void)
 		cmocka_unit_test(reads_every_kind),
 		cmocka_unit_test(absent_and_null_are_null),
 		cmocka_unit_test(one_counts_as_a_list_of_one),
+		cmocka_unit_test(pointers_lead_to_where_it_was_read),
 		cmocka_unit_test(wrong_input_names_its_field),
 		cmocka_unit_test(deep_nesting_is_refused),
 		cmocka_unit_test(bad_bytes_do_not_break_answers),

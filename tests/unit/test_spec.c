@@ -192,6 +192,17 @@ static void test_refused(void **state UNUSED)
 		  "/network/0/mac" },
 		{ "{'network':[{'kind':'nat','mac':'52:54:00:12:34:567'}]," SMALL "}",
 		  "/network/0/mac" },
+		{ "{'network':[{'kind':'nat'},{'kind':'none'}]," SMALL "}", "/network/1" },
+		{ "{'network':[{'kind':'none'},{'kind':'none'}]," SMALL "}", "/network/0" },
+		{ "{'network':[{'kind':'none','mac':'52:54:00:12:34:56'}]," SMALL "}",
+		  "/network/0/mac" },
+		{ "{'network':[{'kind':'nat','mac':'52:54:00:12:34:AB'},{'kind':'nat'},"
+		  "{'kind':'nat','mac':'52:54:00:12:34:ab'}]," SMALL "}",
+		  "/network/2/mac" },
+		{ "{'disks':[{'volume':'x'}],'cdrom':['y','x']," SMALL "}", "/cdrom/1" },
+		{ "{'id':'a','disk_size':1,'boot':{'kernel':'a.qcow2'}," SMALL "}", "/boot/kernel" },
+		{ "{'disks':[{'volume':'x'}],'boot':{'kernel':'k','initrd':'x'}," SMALL "}",
+		  "/boot/initrd" },
 	};
 	struct wire_vm_spec spec;
 	struct vm_record vm = { .uuid = "untouched" };
@@ -213,8 +224,8 @@ static const char *const wholes[] = {
 	"{'name':'GPU workstation','start':true,'autostart':true,'disk_size':20," SMALL "}",
 	"{'id':'b','disks':[{'size':1},{'volume':'old.raw'},{'size':3}],'cdrom':['a.iso']," SMALL
 	"}",
-	"{'id':'c','network':[{'kind':'nat'},{'kind':'none'},{'kind':'nat','mac':'52:54:00:AA:00:"
-	"01'}]," SMALL "}",
+	"{'id':'c','network':[{'kind':'nat'},{'kind':'nat','mac':'52:54:00:AA:00:01'}]," SMALL "}",
+	"{'id':'f','network':{'kind':'none'}," SMALL "}",
 	"{'id':'d','network':[],'os':'windows','firmware':'bios','hide_hypervisor':'on'," SMALL "}",
 	"{'id':'e','boot':{'kernel':'k','cmdline':'a "
 	"b'},'gpu_passthrough':{'pci_address':'0000:01:00.0',"

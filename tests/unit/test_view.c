@@ -269,6 +269,25 @@ static void every_unknown_has_its_reason(void **state)
 	assert_true(d.numa_node == ROW_NULL);
 }
 
+/* What a task does with the card is known, also where its holders are not: nothing is both. */
+static void a_state_that_is_known_has_no_reason(void **state)
+{
+	struct host *host = *state;
+	struct function *f = pair(host, "vfio-pci", "vfio-pci");
+	struct list stuck = { 0 };
+	struct wire_device d;
+
+	host->facts = (struct gpu_facts){ .inventory = &host->inv, .holders_unknown = "not asked" };
+	gpu_view_device(&host->facts, f, host->arena, &d);
+	assert_int_equal(d.state, -1);
+	assert_string_equal(reason(&d, "state"), "not asked");
+	*list_add(host->arena, &stuck, struct row_pair) = (struct row_pair){ "0000:01:00.0", "why" };
+	host->facts.stuck = stuck;
+	gpu_view_device(&host->facts, f, host->arena, &d);
+	assert_int_equal(d.state, CARD_STUCK);
+	assert_null(reason(&d, "state"));
+}
+
 static void unreadable_ids_are_null(void **state)
 {
 	struct host *host = *state;
@@ -411,14 +430,20 @@ static void a_group_without_isolation_is_not_viable(void **state)
 	group->direct_regions = true;
 	gpu_view_device(&host->facts, f, host->arena, &d);
 	assert_int_equal(d.viable->ok, 0);
+	assert_non_null(strstr(d.viable->why, "the firmware keeps memory"));
 	group->direct_regions = false;
 	group->noiommu = true;
 	gpu_view_device(&host->facts, f, host->arena, &d);
 	assert_int_equal(d.viable->ok, 0);
+	assert_non_null(strstr(d.viable->why, "no-IOMMU"));
 	f->group = NO_GROUP;
 	gpu_view_device(&host->facts, f, host->arena, &d);
 	assert_int_equal(d.viable->ok, 0);
 	assert_null(d.iommu_group);
+	assert_string_equal(d.viable->why, "0000:01:00.0 is in no IOMMU group");
+	host->inv.iommu.message = "IOMMU is off";
+	gpu_view_device(&host->facts, f, host->arena, &d);
+	assert_string_equal(d.viable->why, "0000:01:00.0 is in no IOMMU group: IOMMU is off");
 }
 
 static void only_gpus_are_listed(void **state)
@@ -491,6 +516,8 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(a_device_has_its_fields, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(every_unknown_has_its_reason, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_state_that_is_known_has_no_reason, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(unreadable_ids_are_null, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(bars_are_rounded_up, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(holders_are_the_cards_and_once_each, set_up,

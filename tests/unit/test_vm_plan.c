@@ -408,6 +408,18 @@ static void memory_is_pinned_only_with_a_card(void **state)
 	assert_true(says(started(s), "start the domain"));
 }
 
+/* Nobody gets more than there is. */
+static void memory_that_the_host_has_not_is_refused(void **state)
+{
+	struct scene *s = *state;
+
+	s->facts.host.memory_mib = 16384;
+	s->facts.vm.spec.memory = 16384;
+	assert_string_equal(started(s), "start the domain vm-1\n");
+	s->facts.vm.spec.memory = 16385;
+	assert_string_equal(started(s), "refused: no_memory\n");
+}
+
 static void what_a_start_needs_of_libvirt(void **state)
 {
 	struct scene *s = *state;
@@ -639,7 +651,7 @@ static void a_delete_goes_from_the_outside_in(void **state)
 	*list_add(s->facts.arena, &other->spec.disks,
 		  struct wire_disk) = (struct wire_disk){ ROW_NULL, "vm-1.qcow2" };
 	assert_true(says(deleted(s, true),
-			 "error: conflict: the disk vm-1.qcow2 is also one of VM vm-2"));
+			 "error: conflict: the volume vm-1.qcow2 is also used by VM vm-2 (disk)"));
 	assert_true(says(deleted(s, false), "forget VM vm-1"));
 	s->facts.pool_active = false;
 	assert_string_equal(deleted(s, false), "start the pool horcrux at /pool\n"
@@ -687,6 +699,97 @@ static void nothing_is_overwritten(void **state)
 	has_disk(s, "vm-1.qcow2", true);
 	assert_true(
 		says(created(s, false), "error: exists: the pool horcrux has a volume vm-1.qcow2"));
+}
+
+/* ---- what other VMs use ---- */
+
+static struct vm_record *another(struct scene *s, const char *id, bool runs_now)
+{
+	struct vm_record *other = list_add(s->facts.arena, &s->facts.others, struct vm_record);
+
+	rows_clear(wire_vm_spec_rows, &other->spec);
+	other->spec.id = id;
+	other->spec.firmware = FIRMWARE_UEFI;
+	other->spec.disks = other->spec.cdrom = other->spec.network = (struct list){ 0 };
+	if (runs_now)
+		list_add_string(s->facts.arena, &s->facts.running, id);
+	return other;
+}
+
+static void its_disk(struct scene *s, struct vm_record *vm, const char *name)
+{
+	*list_add(s->facts.arena, &vm->spec.disks, struct wire_disk) =
+		(struct wire_disk){ ROW_NULL, name };
+}
+
+static void what_another_vm_has_open_is_refused(void **state)
+{
+	struct scene *s = *state;
+	struct arena *arena = s->facts.arena;
+
+	has_disk(s, "a.qcow2", true);
+	list_add_string(arena, &s->facts.vm.spec.cdrom, "b.iso");
+	its_disk(s, another(s, "vm-2", false), "a.qcow2");
+	list_add_string(arena, &another(s, "vm-3", true)->spec.cdrom, "b.iso");
+	assert_string_equal(started(s), "start the domain vm-1\n");
+	list_add_string(arena, &s->facts.running, "vm-2");
+	assert_string_equal(started(s), "refused: claimed\n");
+	s->facts.running.n = 0;
+	list_add_string(arena, &another(s, "vm-4", true)->spec.cdrom, "a.qcow2");
+	assert_string_equal(started(s), "refused: claimed\n");
+	s->facts.others.n = 0;
+	its_disk(s, another(s, "vm-4", true), "b.iso");
+	assert_string_equal(started(s), "refused: claimed\n");
+}
+
+static void what_others_use_is_not_deleted(void **state)
+{
+	struct scene *s = *state;
+	struct wire_boot boot = { .kernel = "k", .initrd = "a.qcow2" };
+	struct vm_record *other;
+
+	has_disk(s, "a.qcow2", true);
+	list_add_string(s->facts.arena, &another(s, "vm-2", false)->spec.cdrom, "a.qcow2");
+	other = another(s, "vm-3", false);
+	other->spec.boot = &boot;
+	its_disk(s, other, "a.qcow2");
+	assert_true(says(deleted(s, true), "error: conflict: the volume a.qcow2 is also used by "
+					   "VM vm-2 (cdrom), VM vm-3 (disk, initrd)"));
+	assert_true(says(deleted(s, false), "forget VM vm-1"));
+}
+
+static void what_others_use_otherwise_is_not_taken(void **state)
+{
+	struct scene *s = *state;
+	struct vm_record *other = another(s, "vm-2", false);
+	struct wire_disk *disk;
+
+	s->facts.stored = NULL;
+	has_disk(s, "a.iso", true);
+	disk = s->facts.vm.spec.disks.items;
+	disk->size = ROW_NULL;
+	its_disk(s, other, "a.iso"); /* they take turns */
+	assert_string_equal(created(s, false), "write down VM vm-1\n");
+	list_add_string(s->facts.arena, &other->spec.cdrom, "a.iso");
+	assert_true(says(created(s, false), "error: conflict: a.iso is used by VM vm-2 (cdrom)"));
+	disk->volume = "vm-2.nvram";
+	assert_true(says(created(s, false), "vm-2.nvram is used by VM vm-2 (firmware's variables)"));
+	disk->volume = "mine";
+	list_add_string(s->facts.arena, &s->facts.vm.spec.cdrom, "a.iso");
+	assert_true(says(created(s, false), "error: conflict: a.iso is used by VM vm-2 (disk)"));
+}
+
+static void an_address_of_another_vm_is_not_taken(void **state)
+{
+	struct scene *s = *state;
+
+	s->facts.stored = NULL;
+	*list_add(s->facts.arena, &s->facts.vm.spec.network, struct wire_network) =
+		(struct wire_network){ NETWORK_NAT, "52:54:00:00:00:01" };
+	*list_add(s->facts.arena, &another(s, "vm-2", false)->spec.network, struct wire_network) =
+		(struct wire_network){ NETWORK_NAT, "52:54:00:00:00:01" };
+	assert_true(says(created(s, false),
+			 "error: conflict: VM vm-2 has the MAC address 52:54:00:00:00:01"));
 }
 
 static void a_change_that_changes_nothing(void **state)
@@ -742,6 +845,11 @@ int main(void)
 		TEST(cards_of_one_group_are_judged_together),
 		TEST(a_neighbour_blocks_a_start_for_good),
 		TEST(memory_is_pinned_only_with_a_card),
+		TEST(memory_that_the_host_has_not_is_refused),
+		TEST(what_another_vm_has_open_is_refused),
+		TEST(what_others_use_is_not_deleted),
+		TEST(what_others_use_otherwise_is_not_taken),
+		TEST(an_address_of_another_vm_is_not_taken),
 		TEST(what_a_start_needs_of_libvirt),
 		TEST(what_is_not_there_is_named),
 		TEST(an_end_gives_back_what_was_taken),
