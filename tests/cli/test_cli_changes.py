@@ -222,6 +222,16 @@ def test_making_one_of_options(run, daemon):
     assert sent(daemon, 1)[3] == {"cpus": 1, "memory": 64}
 
 
+def test_one_whose_state_is_not_known(run, daemon):
+    vm = {**VM, "state": "unknown", "unknown": {"state": "no libvirt is configured"}}
+    daemon.on("POST", "/api/vms", stub.says(vm, 201))
+    made = run("vm", "create", "--cpus=1", "--memory=64")
+    assert made.code == 0
+    assert made.out == "vm-100 was made\nvm-100: whether it runs is not known: no libvirt is configured\n"
+    daemon.on("POST", "/api/vms/vm-100/stop", stub.says(vm))
+    assert run("vm", "stop", "vm-100").out == "vm-100: whether it runs is not known: no libvirt is configured\n"
+
+
 def test_making_one_of_a_file(run, daemon, tmp_path):
     daemon.on("POST", "/api/vms", stub.says(VM, 201))
     spec = {"id": "vm-1", "cpus": 1, "memory": 64, "later": {"é": [1]}}
