@@ -161,6 +161,18 @@ static void rebuild_and_tell(struct keeper *k, uint64_t due)
 		  (unsigned long long)(clock_usec(CLOCK_THREAD_CPUTIME_ID) - began));
 }
 
+/* A task asks the helper itself for what it goes by, and when it is over all is asked (keeper_refresh):
+ * meanwhile it is not kept waiting. */
+static bool task_at_work(const struct keeper *k)
+{
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	struct list cards = { 0 };
+
+	if (k->options.changing)
+		k->options.changing(k->inventory, arena, &cards);
+	return cards.n;
+}
+
 static int on_debounced(sd_event_source *source, uint64_t usec, void *keeper)
 {
 	struct keeper *k = keeper;
@@ -169,7 +181,8 @@ static int on_debounced(sd_event_source *source, uint64_t usec, void *keeper)
 	k->armed = false;
 	if (k->changes.all || k->changes.addresses.n) {
 		rebuild_and_tell(k, usec);
-		facts_poke();
+		if (!task_at_work(k))
+			facts_poke();
 	} else {
 		keeper_publish(k);
 	}
