@@ -49,7 +49,7 @@ struct life {
 static struct lock lives_lock = LOCK_INIT;
 static pthread_cond_t wake = PTHREAD_COND_INITIALIZER, shown = PTHREAD_COND_INITIALIZER;
 static bool poked GUARDED_BY(lives_lock), stopping GUARDED_BY(lives_lock),
-	running GUARDED_BY(lives_lock);
+	running GUARDED_BY(lives_lock), cards_awaited GUARDED_BY(lives_lock);
 /* Rounds, for lives_refresh(). */
 static uint64_t wanted GUARDED_BY(lives_lock), done GUARDED_BY(lives_lock);
 /* VMs whose waiting proofs are to be asked again. */
@@ -174,7 +174,7 @@ void lives_tick(void)
 	int now = o.libvirt ? virt_connected(o.services->virt, NULL) : -1;
 
 	lock_take(&lives_lock);
-	if (running && o.libvirt && now != connected)
+	if (running && ((o.libvirt && now != connected) || cards_awaited))
 		poke_locked();
 	lock_give(&lives_lock);
 }
@@ -416,9 +416,14 @@ static int release(struct round *round)
 /* When its cards can be given away. */
 static void start_with_host(struct round *round)
 {
-	if (autostarted || !round->up || !o.ready())
+	if (autostarted || !round->up)
 		return;
-	autostarted = true;
+	autostarted = o.ready();
+	lock_take(&lives_lock);
+	cards_awaited = !autostarted;
+	lock_give(&lives_lock);
+	if (!autostarted)
+		return;
 	autostart(o.engine, o.run_dir, &round->vms, &round->domains);
 }
 

@@ -21,6 +21,7 @@
 #include "api/api.h"
 #include "api/health.h"
 #include "base/fdpath.h"
+#include "base/id.h"
 #include "base/log.h"
 #include "daemon/acting.h"
 #include "daemon/book.h"
@@ -34,7 +35,7 @@
 #include "vm/facts.h"
 
 enum { SWEEP_USEC = 15 * 1000 * 1000, SLACK_USEC = 1000 * 1000, PATIENCE_USEC = 1000 * 1000 };
-enum { REFRESH_MS = 2000, STOP_MS = 1000 };
+enum { REFRESH_MS = 2000, STOP_MS = 1000, UDEV_MS = 180 * 1000 };
 
 static struct {
 	struct arena *arena; /* of the configuration's strings */
@@ -54,6 +55,7 @@ static struct {
 	bool facts_run, book_run, lives_run;
 	bool silent; /* the helper was, when its health was told last */
 	char node[256];
+	uint64_t started_ms; /* CLOCK_MONOTONIC */
 	char api_socket[512], uevent_socket[512], run_dir[512], var_dir[512], pool_dir[512];
 } d = { .root.fd = -1, .state = -1 };
 
@@ -236,22 +238,18 @@ static void functions_of(const struct inventory *inv, const char *name, struct a
 		*list_add(arena, addresses, struct pci_address) = (*f)->address;
 }
 
-/* VMs first: libvirt's news of them is what cards are shown with. Only with a VM do records change. */
+/* VMs first: libvirt's news of them is what cards are shown with; then what is noted of the cards. */
 static void refresh(const struct list *locks)
 {
 	CLEANUP(inventory_releasep) struct inventory *inv = inventory_acquire();
 	CLEANUP(arena_freep) struct arena *arena = arena_new();
 	struct list addresses = { 0 };
-	bool vm = false;
 
-	for (LIST_EACH(const char *, name, locks)) {
-		vm |= !strncmp(*name, "vm:", 3);
+	for (LIST_EACH(const char *, name, locks))
 		if (inv)
 			functions_of(inv, *name, arena, &addresses);
-	}
 	lives_refresh(locks);
-	if (vm)
-		book_refresh(REFRESH_MS);
+	book_refresh(REFRESH_MS);
 	inbox_refresh(&addresses, REFRESH_MS);
 }
 
@@ -273,11 +271,22 @@ static void on_libvirt(void *unused)
 
 /* Before a VM is started by itself: who has a card has to be known, and somebody who can bind it.
  */
+/*
+ * While udev still works off the boot's events a card may not have its driver yet, and would be given
+ * back to none. Its queue is empty when this file is not there (systemd, libudev-queue.c). A host on
+ * which it never is waits no longer than this.
+ */
+static bool udev_settled(void)
+{
+	return fdpath_exists(d.root.fd, "run/udev/queue") != 1 ||
+	       time_monotonic_ms() > d.started_ms + UDEV_MS;
+}
+
 static bool cards_ready(void)
 {
 	CLEANUP(book_releasep) struct book *book = book_acquire();
 
-	return !book->records.null && privd_connected(d.privd);
+	return !book->records.null && privd_connected(d.privd) && udev_settled();
 }
 
 /* ---- start ---- */
@@ -573,6 +582,7 @@ static int start(struct error *err)
 	if (check_who(err) < 0 || host_root_open(&d.root, d.config.host_root, err) < 0 ||
 	    check_libvirt(err) < 0 || prepare_state(err) < 0)
 		return -1;
+	d.started_ms = time_monotonic_ms();
 	name_node();
 	block_signals();
 	return open_loop(err) < 0 || start_looking(err) < 0 || start_acting(err) < 0 ||

@@ -21,7 +21,7 @@ static int write_down(const struct gpu_services *services, const char *slot, con
 
 	for (int i = 0; i < TRIES && !r; i++) {
 		found = NULL;
-		if (records_load(services->store, services->node, arena, &records, err) < 0)
+		if (records_load(services->store, services->node_id, arena, &records, err) < 0)
 			return -1;
 		for (LIST_EACH(struct card_record, record, &records))
 			if (id ? !strcmp(record->id, id)
@@ -31,7 +31,7 @@ static int write_down(const struct gpu_services *services, const char *slot, con
 			return error_set(err, ERROR_NOT_FOUND, "there is no record of card %s",
 					 id ? id : slot);
 		found->quarantined_why = why;
-		r = record_save(services->store, services->node, found, err);
+		r = record_save(services->store, services->node_id, found, err);
 	}
 	if (r < 0)
 		return -1;
@@ -112,7 +112,7 @@ static int quarantined(const struct gpu_services *services, const struct quarant
 	const struct card_record *record;
 	struct list records = { 0 };
 
-	if (records_load(services->store, services->node, arena, &records, err) < 0)
+	if (records_load(services->store, services->node_id, arena, &records, err) < 0)
 		return -1;
 	record = record_of(&records, s->card);
 	return record && record->quarantined_why;

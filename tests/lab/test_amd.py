@@ -2,7 +2,7 @@
 """Stock Debian 13 with AMD's IOMMU: a boot, not a restore, so the daemon comes up with its host here."""
 
 from vms import *  # noqa: F403 its fixtures
-from vms import journey
+from vms import HOME, VFIO, comes_home, create, device, drivers, journey, remove, seen, show, state
 
 KIND = "trixie-amd"
 
@@ -34,3 +34,25 @@ def test_iommu_verdict(machine):
 
 def test_the_journey(machine):
     journey(machine)
+
+
+def test_started_with_the_host(machine):
+    """Once per boot, as soon as its card can be given away; and only who is to be."""
+    create(machine, "early", start=False, autostart=True)
+    create(machine, "idle", None, start=False)
+    machine.reboot()
+    machine.wait("horcrux vm list >/dev/null", timeout=120)
+    machine.wait("horcrux vm show early -o json | grep -q '\"state\":\"running\"'", timeout=120)
+    assert "01:00.0 1002:5159" in seen(machine, "early")
+    assert drivers(machine) == VFIO and device(machine)["claimed_by"] == "early"
+    assert state(machine, "idle") == "stopped"
+    assert show(machine, "early")["started_at"] > show(machine, "early")["created_at"]
+    # ended by its owner, it stays so, also when the daemon comes up again
+    machine.api("POST", "/api/vms/early/kill", None, {"Prefer": "wait=60"})
+    comes_home(machine)
+    machine.ssh("systemctl restart horcruxd")
+    machine.wait("horcrux vm list >/dev/null && curl -fs localhost:8006/api/health >/dev/null")
+    assert machine.api("GET", "/api/gpu/devices").status == 200
+    assert [t for t in machine.api("GET", "/api/tasks").body if "early" in t["title"]] == []
+    assert state(machine, "early") == "stopped" and drivers(machine) == HOME
+    remove(machine, "early", "idle")

@@ -84,6 +84,12 @@ def test_folders(machine):
     assert "libvirt" in machine.ssh("id -nG horcruxd").out.split()
 
 
+def test_units_are_on_once_installed(machine):
+    units = "horcruxd horcruxd.socket horcrux-privd.socket"
+    assert machine.ssh(f"systemctl is-enabled {units}").out.split() == ["enabled"] * 3
+    assert machine.ssh(f"systemctl is-active {units}").out.split() == ["active"] * 3
+
+
 def test_every_key_of_the_example_holds(machine):
     """The example with every key that has a value set to it: the daemon starts on it as before."""
     conf = "/etc/horcrux/horcrux.conf"
