@@ -86,11 +86,12 @@ rm -f /run/fault-horcruxd /run/fault-horcrux-privd
 n=0; until """ + READY + """; do n=$((n+1)); [ $n -lt 600 ]; sleep 0.1; done
 date +%s.%N
 """
+# a task whose writer still lives is stuck, and goes on when that comes back
 CAME_BACK = """set -eu
 n=0; until [ "$(systemctl show -P NRestarts {unit})" != 0 ]; do n=$((n+1)); [ $n -lt 300 ]; sleep 0.1; done
 n=0; until """ + READY + """; do n=$((n+1)); [ $n -lt 600 ]; sleep 0.1; done
 n=0; while curl -sS --unix-socket /run/horcrux/api.sock http://localhost/api/tasks |
-    grep -qE '"state":"(queued|running)"'; do n=$((n+1)); [ $n -lt 1200 ]; sleep 0.1; done
+    grep -qE '"state":"(queued|running|stuck)"'; do n=$((n+1)); [ $n -lt 1200 ]; sleep 0.1; done
 systemctl is-active horcruxd horcrux-privd
 systemctl show -P ExecMainStatus horcruxd
 """
