@@ -117,7 +117,8 @@ def test_units_are_confined(machine):
         status = dict(line.split(":\t", 1) for line in
                       machine.ssh(f"cat /proc/{main_pid(machine, unit)}/status").out.splitlines()
                       if ":\t" in line)
-        numbers = {"cap_dac_override": 1, "cap_dac_read_search": 2, "cap_sys_module": 16, "cap_sys_ptrace": 19, "cap_sys_admin": 21}
+        numbers = {"cap_dac_override": 1, "cap_dac_read_search": 2, "cap_sys_module": 16, "cap_sys_ptrace": 19,
+                   "cap_sys_admin": 21}
         assert int(status["CapBnd"], 16) == sum(1 << numbers[name] for name in most)
         assert status["NoNewPrivs"] == "1" and status["Seccomp"] == "2"
     machine.ssh("systemd-analyze security --threshold=20 --no-pager horcruxd.service")
