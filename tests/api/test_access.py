@@ -134,11 +134,21 @@ def server_side(d, port):
     return ""
 
 
+def stopped(pid):
+    """Do all its threads stand still? A signal is not there at once."""
+    states = []
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/stat", encoding="ascii", errors="replace") as file:
+            states.append(file.read().rpartition(")")[2].split()[0])
+    return set(states) == {"T"}
+
+
 def test_half_closed_is_401(shared):
     close_wait = "08"
     with socket.create_connection(("127.0.0.1", shared.port)) as c:
         shared.process.send_signal(signal.SIGSTOP)      # the end is there before the request is read
         try:
+            assert shared.wait_for(lambda: stopped(shared.process.pid), 20)
             c.sendall(b"POST " + SCAN.encode() + b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
             c.shutdown(socket.SHUT_WR)
             port = c.getsockname()[1]
