@@ -42,11 +42,11 @@ def wait_for_drivers(machine, *names):
 def prepare(machine, words):
     """What a user has at that point of the page and a list of commands has not."""
     if "vm create" in words or words.startswith("curl -X POST http://localhost:8006/api/vms -H"):
-        machine.ssh("horcrux vm kill vm-100; horcrux vm delete vm-100; horcrux gpu unbind --all", check=False,
-                    timeout=120)
+        machine.ssh("horcrux vm kill vm-100; horcrux vm delete vm-100 --delete-disks; horcrux gpu unbind --all",
+                    check=False, timeout=120)
     if re.search("vm stop|/stop", words):
         # a guest that listens to its power button
-        machine.ssh("horcrux vm kill vm-100; horcrux vm delete vm-100", check=False, timeout=120)
+        machine.ssh("horcrux vm kill vm-100; horcrux vm delete vm-100 --delete-disks", check=False, timeout=120)
         made = machine.api("POST", "/api/vms", TINY, headers=WAIT, timeout=310)
         assert made.status == 201, made.body
         machine.wait("grep GUEST-DONE /var/log/libvirt/qemu/vm-100-serial.log", timeout=120)
