@@ -145,10 +145,12 @@ static bool life(struct fixture *f, const char *fault, const struct world_wish *
 
 static void recover_after(struct fixture *f, const char *boot)
 {
-	pid_t pid = fork();
+	pid_t pid;
 	int status;
 
+	/* Shared: after the fork it might wipe what a fast child has said. */
 	f->world->verdict[0] = '\0';
+	pid = fork();
 	if (!pid)
 		child_recovers(f, boot);
 	status = wait_for(pid);
