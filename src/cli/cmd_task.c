@@ -4,6 +4,7 @@
 
 #include "cli/change.h"
 #include "cli/commands.h"
+#include "cli/listing.h"
 #include "cli/output.h"
 
 enum { CELL_ID, CELL_TITLE, CELL_STATE, CELL_STEP, CELL_STARTED, CELLS };
@@ -57,34 +58,10 @@ static void add_task(const struct cli *cli, struct table *table, const json_t *t
 
 int cmd_task_list(struct cli *cli, char *const *words UNUSED, struct failure *why)
 {
-	CLEAN_ANSWER struct answer answer = { 0 };
-	CLEANUP(table_freep) struct table *table = NULL;
-	size_t i;
-	json_t *task;
+	static const struct listing listing = { "/api/tasks", columns, CELLS, add_task,
+						"nothing was asked of this daemon so far" };
 
-	if (source_call(cli, "GET", "/api/tasks", &answer, why) < 0)
-		return -1;
-	if (cli->options.output == OUTPUT_JSON) {
-		print_json(cli, answer.bytes, answer.n);
-		return 0;
-	}
-	if (!json_array_size(answer.json)) {
-		fputs("horcrux: nothing was asked of this daemon so far\n", stderr);
-		return 0;
-	}
-	table = table_new(cli, columns, CELLS);
-	json_array_foreach (answer.json, i, task)
-		add_task(cli, table, task);
-	table_print(table);
-	return 0;
-}
-
-static void field(struct cli *cli, const json_t *task, const char *label, const char *key)
-{
-	const char *text = json_text(cli, task, key);
-
-	if (text)
-		print_field(cli, label, text);
+	return listing_print(cli, &listing, why);
 }
 
 static void print_task(struct cli *cli, const json_t *task)
@@ -95,17 +72,17 @@ static void print_task(struct cli *cli, const json_t *task)
 
 	print_title(cli, "%s  %s", json_text(cli, task, "id") ?: "?",
 		    json_text(cli, task, "title") ?: "?");
-	field(cli, task, "state", "state");
+	print_text(cli, task, "state", "state");
 	print_field(cli, "step",
 		    arena_printf(cli->arena, "%lld of %lld",
 				 (long long)json_number(task, "step", 0),
 				 (long long)json_number(task, "steps", 0)));
-	field(cli, task, "doing", "message");
-	field(cli, task, "asked for by", "requested_by");
-	field(cli, task, "started", "started_at");
-	field(cli, task, "ended", "ended_at");
-	field(cli, problem, "problem", "detail");
-	field(cli, problem, "what to do", "hint");
+	print_text(cli, task, "doing", "message");
+	print_text(cli, task, "asked for by", "requested_by");
+	print_text(cli, task, "started", "started_at");
+	print_text(cli, task, "ended", "ended_at");
+	print_text(cli, problem, "problem", "detail");
+	print_text(cli, problem, "what to do", "hint");
 	json_array_foreach (json_object_get(task, "resources"), i, name)
 		print_field(cli, i ? "" : "holds", text_safe(cli, json_string_value(name)) ?: "?");
 }

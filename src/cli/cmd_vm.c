@@ -4,6 +4,7 @@
 
 #include "cli/change.h"
 #include "cli/commands.h"
+#include "cli/listing.h"
 #include "cli/output.h"
 #include "cli/vm_words.h"
 
@@ -46,34 +47,10 @@ static void add_vm(const struct cli *cli, struct table *table, const json_t *vm)
 
 int cmd_vm_list(struct cli *cli, char *const *words UNUSED, struct failure *why)
 {
-	CLEAN_ANSWER struct answer answer = { 0 };
-	CLEANUP(table_freep) struct table *table = NULL;
-	size_t i;
-	json_t *vm;
+	static const struct listing listing = { "/api/vms", columns, CELLS, add_vm,
+						"there is no VM; see: horcrux vm create --help" };
 
-	if (source_call(cli, "GET", "/api/vms", &answer, why) < 0)
-		return -1;
-	if (cli->options.output == OUTPUT_JSON) {
-		print_json(cli, answer.bytes, answer.n);
-		return 0;
-	}
-	if (!json_array_size(answer.json)) {
-		fputs("horcrux: there is no VM; see: horcrux vm create --help\n", stderr);
-		return 0;
-	}
-	table = table_new(cli, columns, CELLS);
-	json_array_foreach (answer.json, i, vm)
-		add_vm(cli, table, vm);
-	table_print(table);
-	return 0;
-}
-
-static void field(struct cli *cli, const json_t *vm, const char *label, const char *key)
-{
-	const char *text = json_text(cli, vm, key);
-
-	if (text)
-		print_field(cli, label, text);
+	return listing_print(cli, &listing, why);
 }
 
 static void print_disks(struct cli *cli, const json_t *vm)
@@ -127,19 +104,19 @@ static void print_vm(struct cli *cli, const json_t *vm)
 {
 	print_title(cli, "%s  %s", json_text(cli, vm, "id") ?: "?",
 		    json_text(cli, vm, "name") ?: "");
-	field(cli, vm, "state", "state");
-	field(cli, vm, "running since", "started_at");
+	print_text(cli, vm, "state", "state");
+	print_text(cli, vm, "running since", "started_at");
 	print_field(cli, "CPUs", number(cli, vm, "cpus", ""));
 	print_field(cli, "memory", number(cli, vm, "memory", " MiB"));
 	print_field(cli, "cards", vm_cards(cli, vm) ?: "none");
 	print_disks(cli, vm);
 	print_networks(cli, vm);
-	field(cli, vm, "firmware", "firmware");
-	field(cli, vm, "guest system", "os");
+	print_text(cli, vm, "firmware", "firmware");
+	print_text(cli, vm, "guest system", "os");
 	print_field(cli, "starts with the host",
 		    json_is_true(json_object_get(vm, "autostart")) ? "yes" : "no");
-	field(cli, vm, "UUID", "uuid");
-	field(cli, vm, "made", "created_at");
+	print_text(cli, vm, "UUID", "uuid");
+	print_text(cli, vm, "made", "created_at");
 	print_warnings(cli, vm);
 }
 

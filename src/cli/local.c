@@ -31,20 +31,10 @@ static const char *node_name(const struct host_root *root, struct arena *arena)
 	return NULL;
 }
 
-static struct list functions_of_cards(const struct inventory *inv, struct arena *arena)
-{
-	struct list functions = { 0 };
-
-	for (LIST_EACH(const struct card, card, &inv->cards))
-		for (LIST_EACH(struct function *, f, &card->functions))
-			*list_add(arena, &functions, struct function *) = *f;
-	return functions;
-}
-
 /* Without a card there is nobody to find, and no process needs to be looked at. */
 static void need_holders(struct local *local)
 {
-	struct list functions = functions_of_cards(local->inventory, local->arena);
+	struct list functions = inventory_card_functions(local->inventory, local->arena);
 	struct gpu_facts *facts = &local->facts;
 
 	if (facts->holders || facts->holders_unknown)
@@ -165,7 +155,7 @@ json_t *local_iommu(struct local *local)
 
 static void look_for_framebuffers(struct local *local, struct doctor_facts *facts)
 {
-	struct list functions = functions_of_cards(local->inventory, local->arena);
+	struct list functions = inventory_card_functions(local->inventory, local->arena);
 	struct error *err = &local->framebuffers_error;
 	const char *text;
 	int r = fdpath_read_all(local->root.fd, "proc/iomem", IOMEM_BYTES, local->arena, &text);

@@ -160,6 +160,14 @@ void print_field(const struct cli *cli, const char *label, const char *value)
 	print_folded_after(cli, stdout, LABEL_COLUMNS + 3, value);
 }
 
+void print_text(const struct cli *cli, const json_t *object, const char *label, const char *key)
+{
+	const char *text = json_text(cli, object, key);
+
+	if (text)
+		print_field(cli, label, text);
+}
+
 void print_item(const struct cli *cli, const char *text)
 {
 	fputs("  - ", stdout);

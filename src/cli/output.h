@@ -29,6 +29,8 @@ const char *json_reason(const struct cli *cli, const json_t *object, const char 
 void print_title(struct cli *cli, const char *fmt, ...) PRINTF(2, 3);
 /* "  label          value", the value folded at the terminal's width. value is safe already. */
 void print_field(const struct cli *cli, const char *label, const char *value);
+/* The same of the string at a key of an object; nothing where there is none. */
+void print_text(const struct cli *cli, const json_t *object, const char *label, const char *key);
 /* "  - text", folded. */
 void print_item(const struct cli *cli, const char *text);
 /* Text folded at the width, each line after `indent` spaces. */

@@ -157,9 +157,8 @@ static struct facts *ask_helper(void)
 	if (!privd_connected(helper))
 		return facts_new("horcrux-privd cannot be reached");
 	facts = facts_new(NULL);
-	for (LIST_EACH(struct card, card, inv ? &inv->cards : &functions))
-		for (LIST_EACH(struct function *, f, &card->functions))
-			*list_add(facts->arena, &functions, struct function *) = *f;
+	if (inv)
+		functions = inventory_card_functions(inv, facts->arena);
 	ask_holders(&functions, facts);
 	ask_critical(facts);
 	ask_framebuffers(&functions, facts);

@@ -314,6 +314,16 @@ struct card *inventory_card(const struct inventory *inv, struct pci_address addr
 					    : (struct card *)inv->cards.items + inv->card_of[i];
 }
 
+struct list inventory_card_functions(const struct inventory *inv, struct arena *arena)
+{
+	struct list functions = { 0 };
+
+	for (LIST_EACH(const struct card, card, &inv->cards))
+		for (LIST_EACH(struct function *, f, &card->functions))
+			*list_add(arena, &functions, struct function *) = *f;
+	return functions;
+}
+
 struct group *inventory_group(const struct inventory *inv, int number)
 {
 	for (LIST_EACH(struct group, group, &inv->groups))

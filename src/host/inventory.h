@@ -76,6 +76,8 @@ struct function *inventory_function(const struct inventory *inv, struct pci_addr
 /* The card that a function (any of its functions) belongs to; NULL when it belongs to none. */
 struct card *inventory_card(const struct inventory *inv, struct pci_address address);
 struct group *inventory_group(const struct inventory *inv, int number);
+/* The functions of all cards, struct function *, borrowed; the list is in the arena. */
+struct list inventory_card_functions(const struct inventory *inv, struct arena *arena);
 
 /* group classifier (kernel: drivers/iommu/iommu.c, drivers/vfio/): what a member is to whoever
  * wants `card` (NULL: nobody in particular). */
