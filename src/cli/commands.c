@@ -215,8 +215,8 @@ const struct command commands[] = {
 	  "Takes the VM's cards from the host if they are not taken yet, and starts it.",
 	  cmd_vm_start },
 	{ "vm", "stop", "VM", 1, wire_vm_id_check, stop_flags, "have a VM's guest power off",
-	  "Presses the VM's power button, waits for its guest, and gives its cards back as they "
-	  "were. A guest that does not heed the button runs on.",
+	  "Presses the VM's power button until its guest is off (one that still boots does not hear "
+	  "it), and gives its cards back as they were. A guest that does not heed the button runs on.",
 	  cmd_vm_stop },
 	{ "vm", "xml", "VM", 1, wire_vm_id_check, NULL, "print the domain that libvirt gets",
 	  "Prints the domain's XML as libvirt gets it when the VM is started next.", cmd_vm_xml },

@@ -158,6 +158,7 @@ static void set_deadline(struct run *run, const struct plan_step *step)
 {
 	run->step_until = time_monotonic_ms() + step_deadline(step->kind, step->args);
 	run->poll_ms = POLL_FIRST_MS;
+	run->again_at = step->kind->again_ms ? time_monotonic_ms() + step->kind->again_ms : UINT64_MAX;
 }
 
 static int note(struct run *run, size_t n, enum step_status status, struct error *err)
@@ -400,6 +401,22 @@ static bool may_cancel(struct run *run)
 	return run_step(run, run->at)->kind->undo || run_holds(run, run->at) == 0;
 }
 
+/* Not proven yet: time to ask for it once more? Whatever that says, the proof is what counts. */
+static int apply_again(struct run *run)
+{
+	const struct step_kind *kind = run_step(run, run->at)->kind;
+	uint64_t now = time_monotonic_ms();
+	struct error why;
+
+	if (now < run->again_at)
+		return RUN_WAIT;
+	run->again_at = now + kind->again_ms;
+	if (call(run, run->at, false, kind->apply, &why) != 2)
+		return RUN_WAIT;
+	blame(run, run->at, &why);
+	return RUN_STUCK;
+}
+
 static int prove(struct run *run)
 {
 	struct error why;
@@ -416,7 +433,7 @@ static int prove(struct run *run)
 		return step_failed(run, &why, false);
 	}
 	if (r == 1 && not_yet(run, &why) == 1)
-		return RUN_WAIT;
+		return apply_again(run);
 	return step_failed(run, &why, false);
 }
 

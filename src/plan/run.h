@@ -81,6 +81,7 @@ struct run {
 	uint64_t step_until;		/* deadline of the step, monotonic ms */
 	uint64_t unknown_until; /* when it gives up on what cannot be told; 0: it can be */
 	uint64_t helper_until; /* when it gives up on a helper that does not answer; 0: not asked */
+	uint64_t again_at;		/* when to apply it once more, if it is not proven by then */
 	unsigned poll_ms;
 };
 

@@ -64,6 +64,14 @@ def test_a_running_vm_survives_the_daemons(machine):
     remove(machine, "lives")
 
 
+def test_who_boots_yet_is_asked_again(machine):
+    create(machine, "early")
+    act(machine, "early", "stop", {"timeout_s": 240})
+    comes_home(machine)
+    assert "GUEST-DONE" in seen(machine, "early"), "it was off before it could hear anything"
+    remove(machine, "early")
+
+
 def test_who_ignores_the_button_runs_on(machine):
     create(machine, "deaf", iso="guest-deaf.iso")
     seen(machine, "deaf")

@@ -430,6 +430,82 @@ static void test_news_wakes_who_waits(void **state)
 	assert_ends(f, task, TASK_SUCCEEDED, NULL);
 }
 
+/* ---- asking again ---- */
+
+static const struct world_wish press[] = { { "set-0", 0, 10 }, { "press-1", 1, 11 } };
+
+static void test_who_does_not_listen_yet_is_asked_again(void **state)
+{
+	struct fixture *f = *state;
+	struct error err;
+
+	atomic_store(&f->world->cell[1].deadline_ms, 60000);
+	atomic_store(&f->world->cell[1].deaf, 2);
+	assert_int_equal(run_it(f, world_request(press, 2), &err), TASK_SUCCEEDED);
+	assert_int_equal(world_logged(f->world, DID_APPLY), 1 + 3);
+	assert_cells(f, 10, 11, 0, 0);
+	atomic_store(&f->world->cell[1].value, 0);
+	assert_int_equal(run_it(f, world_request(press, 2), &err), TASK_SUCCEEDED);
+	assert_int_equal(world_logged(f->world, DID_APPLY), 1 + 3 + 1); /* who listens is asked once */
+}
+
+/* What a later one says is no end of the step; what the first one says is. */
+static void test_asking_again_may_fail(void **state)
+{
+	struct fixture *f = *state;
+	struct error err;
+	struct task *task;
+
+	atomic_store(&f->world->cell[1].deadline_ms, 60000);
+	atomic_store(&f->world->cell[1].deaf, 1);
+	task = submit(f, &world_operation, world_request(press, 2));
+	until_logged(f, DID_APPLY, 2);
+	atomic_store(&f->world->cell[1].fail_apply, ERROR_LIBVIRT);
+	until_logged(f, DID_APPLY, 5);
+	atomic_store(&f->world->cell[1].fail_apply, 0);
+	assert_ends(f, task, TASK_SUCCEEDED, NULL);
+	atomic_store(&f->world->cell[1].value, 0);
+	atomic_store(&f->world->cell[1].fail_apply, ERROR_LIBVIRT);
+	assert_int_equal(run_it(f, world_request(press, 2), &err), TASK_FAILED);
+	assert_int_equal(err.code, ERROR_LIBVIRT);
+}
+
+/* Its deadline is that of the first time, and it is asked in vain up to there. */
+static void test_asking_again_has_an_end(void **state)
+{
+	struct fixture *f = *state;
+	struct error err;
+
+	atomic_store(&f->world->cell[1].deadline_ms, 10 * WORLD_AGAIN_MS);
+	atomic_store(&f->world->cell[1].deaf, -1);
+	assert_int_equal(run_it(f, world_request(press, 2), &err), TASK_ROLLED_BACK);
+	assert_int_equal(err.code, ERROR_PROOF_FAILED);
+	assert_in_range(world_logged(f->world, DID_APPLY), 1 + 2, 1 + 10);
+	assert_cells(f, 0, 0, 0, 0);
+}
+
+static void test_cancel_and_what_is_urgent_end_asking_again(void **state)
+{
+	static const struct world_wish force[] = { { "final-1", 1, 20 } };
+	struct fixture *f = *state;
+	struct error err;
+	struct task *task;
+
+	atomic_store(&f->world->cell[1].deadline_ms, 60000);
+	atomic_store(&f->world->cell[1].deaf, -1);
+	task = submit(f, &world_operation, world_request(press, 2));
+	until_logged(f, DID_APPLY, 4);
+	assert_int_equal(task_cancel(f->engine, task_id(task), &err), 0);
+	assert_ends(f, task, TASK_CANCELLED, &err);
+	assert_cells(f, 0, 0, 0, 0);
+	atomic_store(&f->world->n_log, 0);
+	task = submit(f, &world_operation, world_request(press, 2));
+	until_logged(f, DID_APPLY, 4);
+	assert_ends(f, submit(f, &world_urgent, world_request(force, 1)), TASK_SUCCEEDED, NULL);
+	assert_ends(f, task, TASK_CANCELLED, NULL);
+	assert_cells(f, 0, 20, 0, 0);
+}
+
 /* ---- cancelling ---- */
 
 static void test_cancel_is_seen_between_steps(void **state)
@@ -1373,6 +1449,10 @@ int main(void)
 		TEST(test_a_late_proof_is_waited_for),
 		TEST(test_a_proof_that_never_comes_goes_back_with_its_reason),
 		TEST(test_news_wakes_who_waits),
+		TEST(test_who_does_not_listen_yet_is_asked_again),
+		TEST(test_asking_again_may_fail),
+		TEST(test_asking_again_has_an_end),
+		TEST(test_cancel_and_what_is_urgent_end_asking_again),
 		TEST(test_cancel_is_seen_between_steps),
 		TEST(test_cancel_ends_a_wait),
 		TEST(test_cancel_is_refused_when_there_is_no_way_back),

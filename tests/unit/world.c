@@ -149,6 +149,26 @@ static int cell_prove(void *services, const void *args, struct error *err)
 			 atomic_load(&cell->value));
 }
 
+/* Only asks, as an ACPI stop does: who is deaf does not hear it. */
+static int press_apply(void *services, const void *args, struct error *err)
+{
+	const struct world_args *a = args;
+	struct world *world = services;
+	struct world_cell *cell = &world->cell[a->cell];
+
+	note(world, DID_APPLY, a->cell);
+	if (told_to_fail(&cell->fail_apply, "apply", err) < 0)
+		return -1;
+	if (!countdown(&cell->deaf))
+		atomic_store(&cell->value, (int)a->value);
+	return 0;
+}
+
+static int press_prove(void *services, const void *args, struct error *err)
+{
+	return cell_prove(services, args, err) ? 1 : 0;
+}
+
 static int cell_undo(void *services, const void *args, struct error *err)
 {
 	const struct world_args *a = args;
@@ -219,10 +239,10 @@ static const char *cell_subject(const void *args, struct arena *arena)
 	return arena_printf(arena, "cell %d", (int)((const struct world_args *)args)->cell);
 }
 
-#define KIND(kind_name, is_lasting, do_it, back, unproved)                                         \
+#define KIND(kind_name, is_lasting, do_it, proof, back, unproved, again)                           \
 	{ .name = kind_name, .args = args_rows, .args_size = sizeof(struct world_args),            \
-	  .lasting = is_lasting, .prove = cell_prove, .undo = back, .prove_undone = unproved,      \
-	  .apply = do_it, .holds = cell_holds,                                                     \
+	  .lasting = is_lasting, .prove = proof, .undo = back, .prove_undone = unproved,           \
+	  .apply = do_it, .holds = cell_holds, .again_ms = again,                                  \
 	  .deadline_ms = cell_deadline,                                                            \
 	  .text = cell_text, .writes = cell_writes, .subject = (is_lasting) ? NULL : cell_subject }
 #define KINDS(base, ...)                                                                           \
@@ -230,10 +250,11 @@ static const char *cell_subject(const void *args, struct arena *arena)
 	KIND(base "-3", __VA_ARGS__)
 
 static const struct step_kind kinds[] = {
-	KINDS("file", true, cell_apply, cell_undo, cell_prove_undone),
-	KINDS("final", false, cell_apply_whole, NULL, NULL),
-	KINDS("last", true, cell_apply_whole, NULL, NULL),
-	KINDS("set", false, cell_apply, cell_undo, cell_prove_undone),
+	KINDS("file", true, cell_apply, cell_prove, cell_undo, cell_prove_undone, 0),
+	KINDS("final", false, cell_apply_whole, cell_prove, NULL, NULL, 0),
+	KINDS("last", true, cell_apply_whole, cell_prove, NULL, NULL, 0),
+	KINDS("press", false, press_apply, press_prove, NULL, NULL, WORLD_AGAIN_MS),
+	KINDS("set", false, cell_apply, cell_prove, cell_undo, cell_prove_undone, 0),
 };
 
 const struct step_table world_steps = STEP_TABLE(kinds);

@@ -12,7 +12,7 @@
 
 #include "plan/task.h"
 
-enum { WORLD_CELLS = 16, WORLD_LOG = 8192, WORLD_KINDS = 4 };
+enum { WORLD_CELLS = 16, WORLD_LOG = 8192, WORLD_KINDS = 4, WORLD_AGAIN_MS = 60 };
 
 enum world_act { DID_APPLY, DID_PROVE, DID_UNDO, DID_PROVE_UNDONE };
 
@@ -24,6 +24,7 @@ struct world_cell {
 	atomic_int fail_prove;
 	atomic_int fail_undo;
 	atomic_int fail_prove_undone;
+	atomic_int deaf;		/* so many presses do nothing; < 0: all of them */
 	atomic_int not_yet;		/* so many proofs come too early; < 0: all of them */
 	atomic_int unknown;		/* holds cannot tell, so many times; < 0: ever */
 	atomic_int hang;		/* apply sleeps while this is set */
@@ -49,7 +50,8 @@ int world_logged(const struct world *world, enum world_act act);
 
 /*
  * Kinds, WORLD_KINDS of each so that a fault can name one: "set-N" (kernel), "file-N" (lasting),
- * "final-N" (kernel, no way back), "last-N" (lasting, no way back). Args: cell, value, was.
+ * "final-N" (kernel, no way back), "last-N" (lasting, no way back), "press-N" (as final, and done
+ * again each WORLD_AGAIN_MS until it is so). Args: cell, value, was.
  */
 extern const struct step_table world_steps;
 
