@@ -19,6 +19,7 @@ struct vm_request {
 	const char *id; /* create: once it is chosen */
 	int64_t timeout_s;
 	bool delete_disks;
+	bool found; /* kill: the VM was there when that was asked for */
 	struct wire_vm_spec spec; /* of create */
 	struct wire_vm_change change;
 };
@@ -265,13 +266,22 @@ static int plan_stop(void *data, void *services, bool locked, struct plan *plan,
 	return vm_stop_plan(plan, &facts, request->timeout_s, err);
 }
 
+/* What a kill cancels may be what makes the VM: of that nothing is left, and so no VM to show. */
 static int plan_kill(void *data, void *services, bool locked, struct plan *plan, struct error *err)
 {
 	CLEAN_FACTS struct vm_facts facts;
 	struct vm_request *request = data;
+	struct error why = { 0 };
 
-	if (look_at_end(services, request->id, locked, &facts, plan, err) < 0)
+	if (look_at_end(services, request->id, locked, &facts, plan, &why) < 0) {
+		*err = why;
+		if (request->found && why.code == ERROR_NOT_FOUND)
+			error_set(err, ERROR_GONE,
+				  "VM %.70s is not there any more: what made it or deleted it came first",
+				  request->id);
 		return -1;
+	}
+	request->found = true;
 	return vm_kill_plan(plan, &facts, err);
 }
 
@@ -402,7 +412,7 @@ static json_t *result(void *data, void *services, struct error *err)
 const struct operation vm_create_operation = OPERATION("create", plan_create_only,
 						       .result = result);
 const struct operation vm_create_and_start_operation = OPERATION(
-	"create-and-start", plan_create_and_start, .result = result);
+	"create-and-start", plan_create_and_start, .yields = "vm:", .result = result);
 const struct operation vm_change_operation = OPERATION("change", plan_change, .result = result);
 const struct operation vm_delete_operation = OPERATION("delete", plan_delete);
 const struct operation vm_start_operation = OPERATION("start", plan_start, .yields = "vm:",

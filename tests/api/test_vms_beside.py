@@ -46,12 +46,17 @@ def test_if_match_is_not_passed_over(d, method, body):
 
 # ---- while it starts ----
 
-def slow_start(d):
-    """A start that stands in its first write; its thread, and where its reply comes."""
-    make(d, "vm-1", RADEON)
+def slow_start(d, new=False):
+    """A start that stands in its first write; its thread, and where its reply comes. new: of a VM that is
+    made by the same request."""
+    if new:
+        request = ("/api/vms", spec("vm-1", RADEON, start=True))
+    else:
+        make(d, "vm-1", RADEON)
+        request = ("/api/vms/vm-1/start",)
     d.host.knob("block path=*snd_hda_intel/unbind")
     replies = []
-    thread = threading.Thread(target=lambda: replies.append(d.post("/api/vms/vm-1/start")))
+    thread = threading.Thread(target=lambda: replies.append(d.post(*request)))
     thread.start()
     assert d.wait_for(lambda: any("unbind" in (t["message"] or "") for t in d.get("/api/tasks").json()), 10)
     assert d.get("/api/vms/vm-1").json()["state"] == "starting"
@@ -68,6 +73,20 @@ def test_a_kill_ends_a_start(d):
     assert replies[0].status == 409 and replies[0].json()["code"] == "cancelled"
     assert d.wait_for(lambda: d.get(killed.headers["Location"]).json()["state"] == "succeeded", 20)
     assert d.get("/api/vms/vm-1").json()["state"] == "stopped"
+    assert drivers(d) == ["radeon", "snd_hda_intel"] and device(d)["claimed_by"] is None
+
+
+def test_a_kill_ends_a_start_that_makes_the_vm(d):
+    thread, replies = slow_start(d, new=True)
+    killed = d.post("/api/vms/vm-1/kill", headers={"Prefer": "respond-async"})
+    assert killed.status == 202 and not replies
+    d.host.knob("clear")
+    thread.join()
+    assert replies[0].status == 409 and replies[0].json()["code"] == "cancelled"
+    assert d.wait_for(lambda: d.get(killed.headers["Location"]).json()["state"] == "failed", 20)
+    problem = d.get(killed.headers["Location"]).json()["problem"]
+    assert (problem["status"], problem["code"]) == (409, "gone") and "vm-1" in problem["detail"]
+    assert d.get("/api/vms").json() == []
     assert drivers(d) == ["radeon", "snd_hda_intel"] and device(d)["claimed_by"] is None
 
 
