@@ -2,6 +2,7 @@
 /* See fdpath.h. */
 #include "base/fdpath.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -14,6 +15,7 @@ enum {
 	NUMBER_TEXT = 64,
 	PATH_BYTES = 4096,
 	FIRST_READ = 4096,
+	LISTING_BYTES = 8192,
 };
 
 int fdpath_root(const char *directory)
@@ -182,35 +184,27 @@ int fdpath_write(int root, const char *path, const char *text)
 	return (size_t)n == len ? 0 : -EIO;
 }
 
-ssize_t fdpath_readlink(int root, const char *path, char *buf, size_t size)
+static ssize_t as_link(char *buf, size_t size, ssize_t n)
 {
-	CLEAN_FD int fd = fdpath_open(root, path, O_PATH | O_NOFOLLOW);
-	ssize_t n;
-
-	if (fd < 0)
-		return fd;
-	n = readlinkat(fd, "", buf, size);
-	if (n < 0)
-		return errno == ENOENT ? -EINVAL : -errno; /* "" of what is no link */
-	if ((size_t)n == size)
-		return -ENAMETOOLONG;
-	buf[n] = '\0';
-	return n;
-}
-
-ssize_t fdpath_entry_link(int dir, const char *name, char *buf, size_t size)
-{
-	ssize_t n;
-
-	if (strchr(name, '/'))
-		return -EINVAL;
-	n = readlinkat(dir, name, buf, size);
 	if (n < 0)
 		return -errno;
 	if ((size_t)n == size)
 		return -ENAMETOOLONG;
 	buf[n] = '\0';
 	return n;
+}
+
+ssize_t fdpath_readlink(int root, const char *path, char *buf, size_t size)
+{
+	CLEAN_FD int fd = fdpath_open(root, path, O_PATH | O_NOFOLLOW);
+	ssize_t n = fd < 0 ? fd : as_link(buf, size, readlinkat(fd, "", buf, size));
+
+	return fd >= 0 && n == -ENOENT ? -EINVAL : n; /* "" of what is no link */
+}
+
+ssize_t fdpath_entry_link(int dir, const char *name, char *buf, size_t size)
+{
+	return strchr(name, '/') ? -EINVAL : as_link(buf, size, readlinkat(dir, name, buf, size));
 }
 
 ssize_t fdpath_link_name(int root, const char *path, char *buf, size_t size)
@@ -238,19 +232,35 @@ int fdpath_exists(int root, const char *path)
 	return fd == -ENOENT || fd == -ENOTDIR ? 0 : fd;
 }
 
-DIR *fdpath_opendir(int root, const char *path)
+int fdpath_each(int root, const char *path, fdpath_entry *each, void *data)
 {
-	CLEAN_FD int fd = fdpath_open(root, path, O_RDONLY | O_DIRECTORY);
-	DIR *dir;
+	CLEAN_FD int dir = fdpath_open(root, path, O_RDONLY | O_DIRECTORY);
+	_Alignas(struct dirent64) char buf[LISTING_BYTES];
+	const struct dirent64 *entry;
+	ssize_t n = 0;
+	int r = dir < 0 ? dir : 0;
 
-	if (fd < 0) {
-		errno = -fd;
-		return NULL;
-	}
-	dir = fdopendir(fd);
-	if (dir)
-		TAKE_FD(fd);
-	return dir;
+	while (!r && (n = getdents64(dir, buf, sizeof(buf))) > 0)
+		for (ssize_t at = 0; at < n && !r; at += entry->d_reclen) {
+			entry = (const void *)(buf + at);
+			if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+				r = each(data, dir, entry->d_name);
+		}
+	return n < 0 && errno != ENOENT ? -errno : r; /* ENOENT: it was removed meanwhile */
+}
+
+struct listing {
+	struct arena *arena;
+	struct list *names;
+};
+
+static int add_name(void *data, int dir, const char *name)
+{
+	struct listing *listing = data;
+
+	(void)dir;
+	list_add_string(listing->arena, listing->names, arena_strdup(listing->arena, name));
+	return 0;
 }
 
 static int by_name(const void *a, const void *b)
@@ -260,18 +270,13 @@ static int by_name(const void *a, const void *b)
 
 int fdpath_list(int root, const char *path, struct arena *arena, struct list *names)
 {
-	CLEAN_DIR DIR *dir = fdpath_opendir(root, path);
-	const struct dirent *entry;
+	struct list found = { 0 };
+	int r = fdpath_each(root, path, add_name, &(struct listing){ arena, &found });
 
-	if (!dir)
-		return -errno;
-	*names = (struct list){ 0 };
-	for (errno = 0; (entry = readdir(dir)); errno = 0)
-		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
-			list_add_string(arena, names, arena_strdup(arena, entry->d_name));
-	if (errno)
-		return -errno;
-	if (names->n)
-		qsort(names->items, names->n, sizeof(char *), by_name);
-	return (int)names->n;
+	if (r < 0)
+		return r;
+	if (found.n)
+		qsort(found.items, found.n, sizeof(char *), by_name);
+	*names = found;
+	return (int)found.n;
 }

@@ -11,7 +11,6 @@
  */
 #pragma once
 
-#include <dirent.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -52,20 +51,16 @@ int fdpath_write(int root, const char *path, const char *text);
 
 /* Where the link points to, as it stands. The length, or -errno. Never follows it. */
 ssize_t fdpath_readlink(int root, const char *path, char *buf, size_t size);
-/* The last part of where it points to: the driver's or the group's name, also of a dangling link. */
+/* The last part of where it points to: the driver's or the group's name, also of a dangling link.
+ */
 ssize_t fdpath_link_name(int root, const char *path, char *buf, size_t size);
 
 /* 1 it is there (a dangling link counts), 0 it is not, -errno it cannot be told. */
 int fdpath_exists(int root, const char *path);
 
-/* A directory to read with readdir(3); NULL with errno set. */
-DIR *fdpath_opendir(int root, const char *path);
-/* The names in it, without . and .., sorted as text, in the arena. Returns their number or -errno. */
+/* Calls each() for every entry but . and .., with the directory's descriptor; stops at the first
+ * that is not 0, and returns that; 0 or -errno. */
+typedef int fdpath_entry(void *data, int dir, const char *name);
+int fdpath_each(int root, const char *path, fdpath_entry *each, void *data);
+/* The names in it, sorted as text, in the arena. Their number or -errno (*names untouched). */
 int fdpath_list(int root, const char *path, struct arena *arena, struct list *names);
-
-static inline void cleanup_dirp(DIR **d)
-{
-	if (*d)
-		closedir(*d);
-}
-#define CLEAN_DIR CLEANUP(cleanup_dirp)

@@ -7,7 +7,6 @@
  */
 #include "host/processes.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -22,9 +21,11 @@ enum {
 	PROC_PATH = 96,
 	MAPS_BYTES = 16 * 1024, /* longer than any line */
 	STAT_TEXT = 1024,
-	STAT_START_TIME = 22, /* fields of /proc/<pid>/stat are counted from 1 */
+	STAT_FLAGS = 9, /* fields of /proc/<pid>/stat are counted from 1 */
+	STAT_START_TIME = 22,
 	STAT_AFTER_COMM = 3,
 	CGROUP_TEXT = 8192,
+	PF_KTHREAD = 0x00200000,      /* include/linux/sched.h */
 	HOST_STAT_TEXT = 1024 * 1024, /* /proc/stat has a number for each interrupt */
 };
 
@@ -46,30 +47,62 @@ static int64_t pid_of(const char *name)
 	return errno || *end ? 0 : pid;
 }
 
-/* Number of links visited, or -errno. */
-static int visit_links(const struct host_root *root, const char *where, int64_t pid,
-		       const struct processes_visit *visit)
+/* Field `number` (from 3 on) of a stat line; comm may hold blanks and parentheses. */
+static bool stat_field(const char *text, int number, unsigned long long *ret)
 {
-	CLEAN_DIR DIR *dir = fdpath_opendir(root->fd, where);
-	const struct dirent *entry;
+	const char *at = strrchr(text, ')');
+
+	if (!at)
+		return false;
+	for (int i = STAT_AFTER_COMM; i <= number; i++) {
+		at = strchr(at + 1, ' ');
+		if (!at)
+			return false;
+	}
+	return sscanf(at, " %llu", ret) == 1;
+}
+
+/*
+ * A kernel thread has neither files nor memory of its own, and most entries of /proc are kernel
+ * threads: one small file spares looking for them. No other test is as exact: a process whose main
+ * thread has ended has no memory either. Where the flags are not told, it may be anything.
+ */
+static bool is_kernel_thread(int proc, const char *pid)
+{
+	char path[PROC_PATH], text[STAT_TEXT];
+	unsigned long long flags, next;
+
+	snprintf(path, sizeof(path), "%s/stat", pid);
+	return fdpath_attribute(proc, path, text, sizeof(text)) > 0 &&
+	       stat_field(text, STAT_FLAGS, &flags) &&
+	       stat_field(text, STAT_FLAGS + 1, &next) && /* so the number was not cut off */
+	       flags & PF_KTHREAD;
+}
+
+/* One pass, and the process that it is at. */
+struct pass {
+	const struct processes_visit *visit;
+	int proc; /* /proc */
+	int64_t pid;
+	int links;   /* of the process or thread */
+	bool init;   /* the first process was seen */
+	int refused; /* -errno: it may not be seen */
+};
+
+static int visit_link(void *data, int dir, const char *name)
+{
+	struct pass *pass = data;
 	char target[PATH_TEXT];
 	ssize_t n;
-	int links = 0;
 
-	if (!dir)
-		return -errno;
-	for (errno = 0; (entry = readdir(dir)); errno = 0) {
-		if (entry->d_name[0] == '.')
-			continue;
-		n = fdpath_entry_link(dirfd(dir), entry->d_name, target, sizeof(target));
-		if (n > 0) {
-			visit->path(visit->data, pid, target);
-			links++;
-		} else if (n < 0 && !is_gone((int)n) && n != -EINVAL && n != -ENAMETOOLONG) {
-			return (int)n;
-		}
-	}
-	return errno ? -errno : links;
+	n = fdpath_entry_link(dir, name, target, sizeof(target));
+	if (n < 0)
+		return is_gone((int)n) || n == -EINVAL || n == -ENAMETOOLONG ? 0 : (int)n;
+	if (!n)
+		return 0;
+	pass->visit->path(pass->visit->data, pass->pid, target);
+	pass->links++;
+	return 0;
 }
 
 /* The complete lines in buf; the bytes left over. */
@@ -92,10 +125,9 @@ static size_t visit_map_lines(char *buf, size_t n, char last[static PATH_TEXT], 
 	return n;
 }
 
-static int visit_maps(const struct host_root *root, const char *where, int64_t pid,
-		      const struct processes_visit *visit)
+static int visit_maps(const struct pass *pass, const char *where)
 {
-	CLEAN_FD int fd = fdpath_open(root->fd, where, O_RDONLY);
+	CLEAN_FD int fd = fdpath_open(pass->proc, where, O_RDONLY);
 	char buf[MAPS_BYTES], last[PATH_TEXT] = "";
 	size_t kept = 0;
 	ssize_t n;
@@ -108,68 +140,66 @@ static int visit_maps(const struct host_root *root, const char *where, int64_t p
 			continue;
 		if (n <= 0)
 			return n ? -errno : 0;
-		kept = visit_map_lines(buf, kept + (size_t)n, last, pid, visit);
+		kept = visit_map_lines(buf, kept + (size_t)n, last, pass->pid, pass->visit);
 		if (kept == sizeof(buf))
 			kept = 0; /* no line of the kernel's */
 	}
 }
 
-/* `of` is "<pid>" or "<pid>/task/<tid>". Number of open files, or -errno. */
-static int visit_one(const struct host_root *root, const char *of, int64_t pid,
-		     const struct processes_visit *visit)
+/* `of` is "<pid>" or "<pid>/task/<tid>". 0 or -errno; pass->links is how many files it has open. */
+static int visit_one(struct pass *pass, const char *of)
 {
 	char where[PROC_PATH];
-	int links, r;
+	int r, maps = 0;
 
-	snprintf(where, sizeof(where), "proc/%s/fd", of);
-	links = visit_links(root, where, pid, visit);
-	if (links < 0 && !is_gone(links))
-		return links;
-	if (visit->maps) {
-		snprintf(where, sizeof(where), "proc/%s/maps", of);
-		r = visit_maps(root, where, pid, visit);
-		if (r < 0 && !is_gone(r))
-			return r;
+	pass->links = 0;
+	snprintf(where, sizeof(where), "%s/fd", of);
+	r = fdpath_each(pass->proc, where, visit_link, pass);
+	if (r < 0 && !is_gone(r))
+		return r;
+	if (pass->visit->maps) {
+		snprintf(where, sizeof(where), "%s/maps", of);
+		maps = visit_maps(pass, where);
 	}
-	return links;
+	return maps < 0 && !is_gone(maps) ? maps : r;
 }
 
-static int visit_threads(const struct host_root *root, int64_t pid,
-			 const struct processes_visit *visit)
+static int visit_thread(void *data, int dir, const char *tid)
 {
-	CLEANUP(arena_freep) struct arena *arena = arena_new();
-	char where[PROC_PATH];
-	struct list tids;
+	struct pass *pass = data;
+	char of[PROC_PATH];
 	int r;
 
-	snprintf(where, sizeof(where), "proc/%lld/task", (long long)pid);
-	r = fdpath_list(root->fd, where, arena, &tids);
-	if (r < 0)
-		return is_gone(r) ? 0 : r;
-	for (LIST_EACH(const char *, tid, &tids)) {
-		if (!pid_of(*tid) || pid_of(*tid) == pid)
-			continue;
-		snprintf(where, sizeof(where), "%lld/task/%s", (long long)pid, *tid);
-		r = visit_one(root, where, pid, visit);
-		if (r < 0 && !is_gone(r))
-			return r;
-	}
-	return 0;
+	(void)dir;
+	if (!pid_of(tid) || pid_of(tid) == pass->pid)
+		return 0;
+	snprintf(of, sizeof(of), "%lld/task/%lld", (long long)pass->pid, (long long)pid_of(tid));
+	r = visit_one(pass, of);
+	return is_gone(r) ? 0 : r;
 }
 
-static int visit_process(const struct host_root *root, int64_t pid,
-			 const struct processes_visit *visit)
+static int visit_user(struct pass *pass, const char *name)
 {
-	char of[PROC_PATH];
-	int links;
+	char where[PROC_PATH];
+	int r = visit_one(pass, name);
 
-	snprintf(of, sizeof(of), "%lld", (long long)pid);
-	links = visit_one(root, of, pid, visit);
-	if (links > 0)
-		return 0;
-	if (links < 0 && !is_gone(links))
-		return links;
-	return visit_threads(root, pid, visit);
+	if (!is_gone(r) && (r < 0 || pass->links))
+		return r;
+	snprintf(where, sizeof(where), "%s/task", name);
+	r = fdpath_each(pass->proc, where, visit_thread, pass);
+	return is_gone(r) ? 0 : r;
+}
+
+static int visit_process(void *data, int proc, const char *name)
+{
+	struct pass *pass = data;
+
+	pass->proc = proc;
+	pass->pid = pid_of(name);
+	pass->init |= pass->pid == 1;
+	if (pass->pid && !is_kernel_thread(proc, name))
+		pass->refused = visit_user(pass, name);
+	return pass->refused;
 }
 
 static int refuse(const struct host_root *root, int64_t pid, int r, struct error *err)
@@ -186,27 +216,15 @@ static int refuse(const struct host_root *root, int64_t pid, int r, struct error
 int processes_visit(const struct host_root *root, const struct processes_visit *visit,
 		    struct error *err)
 {
-	CLEAN_DIR DIR *proc = fdpath_opendir(root->fd, "proc");
-	const struct dirent *entry;
-	bool init = false;
-	int64_t pid;
-	int r;
+	struct pass pass = { .visit = visit };
+	int r = fdpath_each(root->fd, "proc", visit_process, &pass);
 
-	if (!proc)
-		return error_errno(err, ERROR_SYSTEM, errno, "/proc cannot be read");
-	for (errno = 0; (entry = readdir(proc)); errno = 0) {
-		pid = pid_of(entry->d_name);
-		if (!pid)
-			continue;
-		init |= pid == 1;
-		r = visit_process(root, pid, visit);
-		if (r < 0)
-			return refuse(root, pid, r, err);
-	}
-	if (errno)
-		return error_errno(err, ERROR_SYSTEM, errno, "/proc cannot be read");
+	if (pass.refused)
+		return refuse(root, pass.pid, pass.refused, err);
+	if (r < 0)
+		return error_errno(err, ERROR_SYSTEM, -r, "/proc cannot be read");
 	/* hidepid= hides others' processes altogether, the first among them */
-	if (root->real && !init) {
+	if (root->real && !pass.init) {
 		error_set(err, ERROR_SYSTEM, "/proc does not show all processes");
 		return error_hint(err, "/proc is mounted with hidepid; only root sees all then");
 	}
@@ -287,21 +305,6 @@ static const char *unit_of(const struct host_root *root, int64_t pid, struct are
 			return unit;
 	}
 	return NULL;
-}
-
-/* Field `number` (from 3 on) of a stat line; comm may hold blanks and parentheses. */
-static bool stat_field(const char *text, int number, unsigned long long *ret)
-{
-	const char *at = strrchr(text, ')');
-
-	if (!at)
-		return false;
-	for (int i = STAT_AFTER_COMM; i <= number; i++) {
-		at = strchr(at + 1, ' ');
-		if (!at)
-			return false;
-	}
-	return sscanf(at, " %llu", ret) == 1;
 }
 
 static const char *comm_of(const char *stat, struct arena *arena)

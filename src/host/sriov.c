@@ -90,25 +90,26 @@ static const char *vf_interface(struct device_dir *dir)
 	return NULL;
 }
 
-/* Is any mdev an instance on one of these VFs? Their links go through their parents. */
-static bool mdev_on(struct device_dir *dir, const struct list *vfs)
+/* Is that mdev an instance on one of these VFs (struct pci_address)? Its link goes through its
+ * parents. */
+static int is_on(void *vfs, int dir, const char *name)
 {
-	static const char devices[] = "sys/bus/mdev/devices";
-	CLEAN_DIR DIR *mdevs = fdpath_opendir(dir->reader->root->fd, devices);
 	char target[LINK_TEXT], part[PCI_ADDRESS_TEXT + 2], text[PCI_ADDRESS_TEXT];
-	const struct dirent *entry;
 
-	dir->reader->opens++;
-	while (mdevs && (entry = readdir(mdevs))) {
-		if (fdpath_entry_link(dirfd(mdevs), entry->d_name, target, sizeof(target)) < 0)
-			continue;
-		for (LIST_EACH(struct pci_address, vf, vfs)) {
-			snprintf(part, sizeof(part), "/%s/", pci_address_format(*vf, text));
-			if (strstr(target, part))
-				return true;
-		}
+	if (fdpath_entry_link(dir, name, target, sizeof(target)) < 0)
+		return 0;
+	for (LIST_EACH(struct pci_address, vf, (const struct list *)vfs)) {
+		snprintf(part, sizeof(part), "/%s/", pci_address_format(*vf, text));
+		if (strstr(target, part))
+			return 1;
 	}
-	return false;
+	return 0;
+}
+
+static bool mdev_on(struct device_dir *dir, struct list *vfs)
+{
+	dir->reader->opens++;
+	return fdpath_each(dir->reader->root->fd, "sys/bus/mdev/devices", is_on, vfs) == 1;
 }
 
 /* Any VF tells: drivers can be bound to some of them only. */

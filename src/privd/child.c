@@ -387,8 +387,8 @@ static void adopt(struct children *children, const char *name)
 
 int children_init(struct children *children, const struct host_root *root, int directory)
 {
-	CLEAN_DIR DIR *dir = NULL;
 	const struct dirent *entry;
+	DIR *dir;
 	int copy;
 
 	children->root = root;
@@ -402,5 +402,6 @@ int children_init(struct children *children, const struct host_root *root, int d
 	while ((entry = readdir(dir)))
 		if (entry->d_name[0] != '.' && strlen(entry->d_name) < RECORD_NAME)
 			adopt(children, entry->d_name);
+	closedir(dir);
 	return 0;
 }

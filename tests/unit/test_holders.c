@@ -136,6 +136,16 @@ static const struct test_case cases[] = {
 	  NODES "process 903 Xorg\nopen 903 3 /dev/dri/card0\n"
 	  "file proc/903/cgroup 1:name=systemd:/system.slice/gdm.service\n",
 	  "0000:01:00.0 process 903 Xorg /dev/dri/card0 gdm.service\n" },
+	{ "a kernel thread is told by its flags",
+	  NODES "file proc/990/stat 990 (vhost-(9)) S 2 0 0 0 -1 2129984 0 0\n"
+	  "open 990 3 /dev/dri/card0\nfile proc/990/maps 7f00-7f01 rw-s 0 00:06 12 /dev/dri/card0\n"
+	  "link proc/990/task/991/fd/3 /dev/dri/card0\n", "" },
+	{ "flags that are cut off tell nothing",
+	  NODES "file proc/990/stat 990 (x) S 2 0 0 0 -1 2129984\nopen 990 3 /dev/dri/card0\n",
+	  "0000:01:00.0 process 990 x /dev/dri/card0 -\n" },
+	{ "flags of another process",
+	  NODES "file proc/990/stat 990 (x) 1 0 0 0) S 2 0 0 0 -1 4194560 0 0\nopen 990 3 /dev/dri/card0\n",
+	  "0000:01:00.0 process 990 x) 1 0 0 0 /dev/dri/card0 -\n" },
 	{ "a process of which only the files are there",
 	  NODES "open 980 3 /dev/dri/card0\n", "0000:01:00.0 process 980 ? /dev/dri/card0 -\n" },
 };
