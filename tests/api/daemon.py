@@ -235,6 +235,17 @@ def read_all(s, wait):
     return got
 
 
+def read_reply(s, wait):
+    """One reply, without waiting for the end of a connection that is kept."""
+    reply = http.client.HTTPResponse(s)
+    s.settimeout(wait)
+    try:
+        reply.begin()
+        return Reply(reply.status, reply.headers, reply.read())
+    finally:
+        reply.close()
+
+
 def check_problem(document, reply):
     assert reply.headers["Content-Type"] == "application/problem+json", reply
     problem = reply.json()

@@ -10,7 +10,7 @@ import time
 
 import golden
 import pytest
-from daemon import Daemon, as_user, parse, read_all
+from daemon import Daemon, as_user, read_reply
 
 SCAN = "/api/gpu/devices/scan"
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
@@ -155,7 +155,7 @@ def test_half_closed_is_401(shared):
             assert shared.wait_for(lambda: server_side(shared, port) == close_wait, 20)
         finally:
             shared.process.send_signal(signal.SIGCONT)
-        assert parse(read_all(c, 20)).status == 401
+        assert read_reply(c, 20).status == 401
     c = socket.create_connection(("127.0.0.1", shared.port))
     c.shutdown(socket.SHUT_WR)
     time.sleep(0.2)
