@@ -69,7 +69,13 @@ static int parse_int(struct reader *rd, const struct row *row, json_t *json, con
 		     int64_t *ret)
 {
 	int64_t v = json_integer_value(json);
+	double real = json_real_value(json);
 
+	if (real >= 0x1p63 || real < -0x1p63) {	/* a whole number all the same */
+		error_set(rd->err, ERROR_INVALID_VALUE, "\"%s\" is out of range; it may be %lld to %lld",
+			  row->name, (long long)row->min, (long long)row->max);
+		return invalid(rd, row, pointer);
+	}
 	if (!json_is_integer(json))
 		return wrong_type(rd, row, pointer);
 	if ((row->min || row->max) && (v < row->min || v > row->max)) {
@@ -326,22 +332,15 @@ static bool too_deep(const char *bytes, size_t n)
 	int depth = 0;
 	bool in_string = false;
 
-	for (size_t i = 0; i < n; i++) {
-		if (in_string) {
-			if (bytes[i] == '\\')
-				i++;
-			else if (bytes[i] == '"')
-				in_string = false;
-		} else if (bytes[i] == '"') {
-			in_string = true;
-		} else if (bytes[i] == '{' || bytes[i] == '[') {
-			if (++depth > DEPTH_MAX)
-				return true;
-		} else if (bytes[i] == '}' || bytes[i] == ']') {
-			depth--;
-		}
+	for (size_t i = 0; i < n && depth <= DEPTH_MAX; i++) {
+		if (bytes[i] == '"')
+			in_string = !in_string;
+		else if (in_string)
+			i += bytes[i] == '\\';
+		else
+			depth += (bytes[i] == '{' || bytes[i] == '[') - (bytes[i] == '}' || bytes[i] == ']');
 	}
-	return false;
+	return depth > DEPTH_MAX;
 }
 
 json_t *rows_load(const char *bytes, size_t n, struct error *err)

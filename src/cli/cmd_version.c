@@ -4,30 +4,26 @@
 #include "cli/output.h"
 #include "cli/source.h"
 
-static void print_versions(const struct cli *cli, const struct answer *daemon,
-			   const struct failure *why)
+static void print_versions(const struct cli *cli, const struct answer *daemon)
 {
+	const char *otherwise = cli->options.host_root ? "not asked" : "unknown";
+
 	puts("horcrux   " HORCRUX_VERSION);
-	if (daemon->json)
-		printf("horcruxd  %s\n", json_text(cli, daemon->json, "version") ?: "?");
-	else if (cli->options.host_root)
-		puts("horcruxd  not asked");
-	else
-		printf("horcruxd  unknown: %s\n", text_safe(cli, why->error.message));
+	printf("horcruxd  %s\n", json_text(cli, daemon->json, "version") ?: otherwise);
 }
 
-/* For people a daemon that does not answer is an answer; json is the daemon's, or none. */
+/* This program's own is told whether the daemon answers or not; json is the daemon's, or none. */
 int cmd_version(struct cli *cli, char *const *words UNUSED, struct failure *why)
 {
 	CLEAN_ANSWER struct answer daemon = { 0 };
 	bool json = cli->options.output == OUTPUT_JSON;
+	int r = 0;
 
-	if ((json || !cli->options.host_root) &&
-	    source_call(cli, "GET", "/api/version", &daemon, why) < 0 && (json || why->problem))
-		return -1;
-	if (json)
+	if (json || !cli->options.host_root)
+		r = source_call(cli, "GET", "/api/version", &daemon, why);
+	if (!json)
+		print_versions(cli, &daemon);
+	else if (!r)
 		print_json(cli, daemon.bytes, daemon.n);
-	else
-		print_versions(cli, &daemon, why);
-	return 0;
+	return r;
 }

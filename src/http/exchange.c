@@ -34,7 +34,7 @@ enum {
 /* Headers that are looked at, found in one walk. */
 struct headers {
 	struct access_headers access;
-	const char *content_length, *transfer_encoding, *content_type;
+	const char *content_length, *transfer_encoding, *content_type, *content_encoding;
 	const char *request_id, *if_none_match, *expect;
 	unsigned lengths, encodings;
 };
@@ -127,6 +127,7 @@ static enum MHD_Result see_header(void *to, enum MHD_ValueKind kind, const char 
 		{ "Content-Length", &h->content_length, &h->lengths },
 		{ "Transfer-Encoding", &h->transfer_encoding, &h->encodings },
 		{ "Content-Type", &h->content_type, NULL },
+		{ "Content-Encoding", &h->content_encoding, NULL },
 		{ "X-Request-Id", &h->request_id, NULL },
 		{ "If-None-Match", &h->if_none_match, NULL },
 		{ "Expect", &h->expect, NULL },
@@ -411,10 +412,12 @@ static bool may_have_body(const char *method)
 
 static int read_input(struct exchange *x, struct error *err)
 {
+	const struct input_form form = { x->headers.content_type, x->headers.content_encoding };
+
 	if (input_query(x->rq.route, &x->target, &x->input, err) < 0)
 		return -1;
-	if (may_have_body(x->method) && input_body(x->rq.route, x->headers.content_type, x->body,
-						   x->body_n, &x->input, err) < 0)
+	if (may_have_body(x->method) &&
+	    input_body(x->rq.route, &form, x->body, x->body_n, &x->input, err) < 0)
 		return -1;
 	x->rq.query = x->input.query;
 	x->rq.body = x->input.body;

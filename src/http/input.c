@@ -85,17 +85,92 @@ static bool is_json(const char *type)
 	       (!type[n] || type[n] == ';' || type[n] == ' ');
 }
 
-int input_body(const struct route *route, const char *type, const char *bytes, size_t n,
-	       struct input *input, struct error *err)
+static int check_form(const struct input_form *form, struct error *err)
 {
-	if (n && (!type || !is_json(type))) {
+	const char *encoding = form->encoding;
+
+	if (!form->type || !is_json(form->type)) {
 		error_set(err, ERROR_MEDIA_TYPE, "a body of type \"%.60s\" is not understood",
-			  type ?: "");
+			  form->type ?: "");
 		return error_hint(err, "send it with Content-Type: application/json");
 	}
+	if (!encoding || !*encoding || !strcasecmp(encoding, "identity"))
+		return 0;
+	error_set(err, ERROR_MEDIA_TYPE, "a body with Content-Encoding \"%.60s\" is not understood",
+		  encoding);
+	return error_hint(err, "send it as it is, without Content-Encoding");
+}
+
+/* Bytes of the number at `text`, 0 where none begins; *beyond: it is whole, and no int64_t holds it. */
+static size_t number_at(const char *text, size_t n, bool *beyond)
+{
+	static const char most[] = "9223372036854775807", more[] = "+-.eE0123456789";
+	size_t sign = n && *text == '-', digits = 0, end;
+
+	while (sign + digits < n && text[sign + digits] >= '0' && text[sign + digits] <= '9')
+		digits++;
+	for (end = sign + digits; end < n && memchr(more, text[end], strlen(more));)
+		end++;
+	*beyond = digits && end == sign + digits && text[sign] != '0' &&
+		  (digits > strlen(most) ||
+		   (digits == strlen(most) && memcmp(text + sign, most, digits) > 0));
+	return digits ? end : 0;
+}
+
+/*
+ * JSON has whole numbers of any size, jansson none beyond int64_t. These become a real beyond it too,
+ * which rows_parse refuses by the name of its field. True when there was any.
+ */
+static bool tame_numbers(char *bytes, size_t n)
+{
+	bool in_string = false, beyond, any = false;
+	size_t sign, end;
+
+	for (size_t i = 0; i < n; i++) {
+		if (bytes[i] == '"')
+			in_string = !in_string;
+		else if (in_string)
+			i += bytes[i] == '\\';
+		end = in_string || i >= n ? 0 : number_at(bytes + i, n - i, &beyond);
+		if (!end)
+			continue;
+		if (beyond) {
+			sign = bytes[i] == '-';
+			memset(bytes + i + sign, ' ', end - sign);
+			memcpy(bytes + i + sign, "1e99", strlen("1e99"));
+			any = true;
+		}
+		i += end - 1;
+	}
+	return any;
+}
+
+static json_t *load(const char *bytes, size_t n, struct error *err)
+{
+	CLEAN_FREE char *tamed = NULL;
+	json_t *json = rows_load(bytes, n, err), *again;
+	struct error other = { 0 };
+
+	if (json)
+		return json;
+	tamed = malloc(n);
+	if (!tamed)
+		return NULL;
+	memcpy(tamed, bytes, n);
+	again = tame_numbers(tamed, n) ? rows_load(tamed, n, &other) : NULL;
+	if (again)
+		*err = (struct error){ 0 };
+	return again;
+}
+
+int input_body(const struct route *route, const struct input_form *form, const char *bytes, size_t n,
+	       struct input *input, struct error *err)
+{
+	if (n && check_form(form, err) < 0)
+		return -1;
 	if (!n && !route->body)
 		return 0;
-	input->json = n ? rows_load(bytes, n, err) : json_object();
+	input->json = n ? load(bytes, n, err) : json_object();
 	if (!input->json)
 		return -1;
 	if (route->body)

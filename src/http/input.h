@@ -19,9 +19,14 @@ void input_finish(struct input *input);
 /* Errors: those of rows_parse, without a pointer, since that is for the body. */
 int input_query(const struct route *route, const struct target *target, struct input *input,
 		struct error *err);
+struct input_form {
+	const char *type;     /* Content-Type; NULL: none */
+	const char *encoding; /* Content-Encoding; NULL: none */
+};
+
 /*
- * No bytes count as an empty object and need no type (NULL). Else: media_type when the type is not
- * application/json, bad_json, and what rows_parse finds.
+ * No bytes count as an empty object, of whatever form. Else: media_type when the type is not
+ * application/json or it is encoded, bad_json, and what rows_parse finds.
  */
-int input_body(const struct route *route, const char *type, const char *bytes, size_t n,
+int input_body(const struct route *route, const struct input_form *form, const char *bytes, size_t n,
 	       struct input *input, struct error *err);

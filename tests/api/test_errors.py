@@ -84,6 +84,45 @@ def test_bad_json_golden(shared):
     golden.check("problem-bad-json", shared.post(SCAN, b"{", {"Content-Type": "application/json"}).body)
 
 
+@pytest.mark.parametrize("number, text", [
+    ("9223372036854775807", "it may be 1 to 512"), ("9223372036854775808", "it may be 1 to 512"),
+    ("-9223372036854775809", "it may be 1 to 512"), ("1" * 400, "it may be 1 to 512"), ("1e19", "it may be 1 to 512"),
+    ("1.5", "an integer"), ("12345678901234567890.5e-19", "an integer"),
+])
+def test_a_number_beyond_all_bounds_is_pointed_at(shared, number, text):
+    body = '{"cpus": %s, "memory":512, "name": "99999999999999999999 \\" 99999999999999999999"}' % number
+    problem = shared.post("/api/vms", body.encode(), {"Content-Type": "application/json"}).json()
+    assert problem["status"] == 422 and problem["pointer"] == "/cpus" and text in problem["detail"]
+    assert problem["code"] == ("wrong_type" if "integer" in text else "invalid_value")
+
+
+@pytest.mark.parametrize("body, pointer", [
+    (b'{"cpus":2,"memory":99999999999999999999}', "/memory"),
+    (b'{"cpus":2,"memory":64,"disks":[{"size":8},{"size":-99999999999999999999}]}', "/disks/1/size"),
+    (b'{"cpus":2,"memory":64,"name":99999999999999999999}', "/name"),
+    (b'{"cpus":2,"memory":64,"nothing":99999999999999999999}', "/nothing"),
+])
+def test_where_the_number_is(shared, body, pointer):
+    reply = shared.post("/api/vms", body, {"Content-Type": "application/json"})
+    assert (reply.status, reply.json()["pointer"]) == (422, pointer)
+
+
+def test_what_is_no_json_stays_so_beside_such_a_number(shared):
+    for body in (b'{"cpus":99999999999999999999', b"99999999999999999999}", b'{"a":099999999999999999999}',
+                 b'{"a":99999999999999999999,"a":1}', b'{"a":"\\'):
+        assert shared.post("/api/vms", body, {"Content-Type": "application/json"}).json()["code"] == "bad_json"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip", "nonsense"])
+def test_an_encoded_body(shared, encoding):
+    headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
+    reply = shared.post(SCAN, b"{}", headers)
+    assert reply.status == 415 and encoding in reply.json()["detail"]
+    assert "without Content-Encoding" in reply.json()["hint"]
+    assert shared.post(SCAN, None, headers).status == 200       # nothing is encoded there
+    assert shared.post(SCAN, b"{}", {**headers, "Content-Encoding": "Identity"}).status == 200
+
+
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/jsonx",
                                   "application/problem+json", "multipart/form-data; boundary=x", None])
 def test_media_type(shared, kind):

@@ -50,8 +50,10 @@ def test_version(horcrux, tmp_path):
     run = horcrux("--version")
     assert run.code == 0 and run.out.startswith("horcrux 0.")
     run = horcrux("version", f"--socket={tmp_path}/none")
-    assert run.code == 0
-    assert "horcruxd  unknown: no daemon answers" in run.out
+    assert run.code == 4 and "no daemon answers" in run.err
+    assert run.out.startswith("horcrux   0.") and run.out.endswith("\nhorcruxd  unknown\n")
+    run = horcrux("version", f"--host-root={tmp_path}")
+    assert run.code == 0 and run.out.endswith("\nhorcruxd  not asked\n")
 
 
 def test_version_as_json_is_the_daemons(horcrux, tmp_path):
