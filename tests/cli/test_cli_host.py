@@ -161,6 +161,18 @@ def test_nothing_that_matters_is_cut_at_80(program, environment, desktop):
     assert CARD in text and "GeForce GTX 1080" in text and "nvidia" in text and "host" in text
 
 
+@pytest.mark.parametrize("locale, sign", [("C.UTF-8", "…"), ("C", "+")])
+@pytest.mark.parametrize("words", [["gpu", "list"], ["gpu", "show", CARD], ["gpu", "group", CARD]])
+def test_what_is_cut_has_a_sign(program, environment, desktop, words, locale, sign):
+    whole = on_terminal(program, environment, [*words, f"--host-root={desktop}"], 200, NO_COLOR="1", LC_ALL=locale)
+    assert sign not in whole
+    text = on_terminal(program, environment, [*words, f"--host-root={desktop}"], 44, NO_COLOR="1", LC_ALL=locale)
+    row = next(line for line in text.splitlines() if line.strip().startswith(CARD) and " nvidia " in line)
+    name = re.search(r"GP\S*( \S+)*", row).group()
+    assert sign in name and "GP104 [GeForce GTX 1080]".startswith(name.partition(sign)[0])
+    assert len(row) <= 44
+
+
 def test_colours_only_where_they_are_wanted(program, environment, horcrux, desktop):
     words = ["gpu", "show", CARD, f"--host-root={desktop}"]
     assert "\x1b[" in on_terminal(program, environment, words, 80)
