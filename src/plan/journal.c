@@ -228,9 +228,9 @@ static void compact_if_large(struct journal *j, enum place place)
 {
 	off_t size = j->file[place].size, floor = 2 * j->compacted[place];
 
-	if (size > JOURNAL_COMPACT && size > floor)
-		compact(j, place, NULL);
-	else if (size > COMPACT_IDLE && size > floor && !any_live(j, place))
+	if (size <= floor)
+		return;
+	if (size > JOURNAL_COMPACT || (size > COMPACT_IDLE && !any_live(j, place)))
 		compact(j, place, NULL);
 }
 

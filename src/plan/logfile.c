@@ -52,7 +52,7 @@ static json_t *parse_line(const char *line, size_t n)
 	if (memcmp(sum, line, SUM_TEXT))
 		return NULL;
 	record = json_loadb(line + SUM_TEXT + 1, n - SUM_TEXT - 1, 0, NULL);
-	if (record && json_is_object(record))
+	if (json_is_object(record))
 		return record;
 	json_decref(record);
 	return NULL;

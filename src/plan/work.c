@@ -625,6 +625,19 @@ static void go_on(struct task *task)
 		run_ended(task, verdict);
 }
 
+/* Does the planning that is due. True when the task has a plan under its locks to go on with. */
+static bool planned(struct task *task)
+{
+	if (task->work == WORK_RUN)
+		return true;
+	if (task->work == WORK_SECOND_PLAN)
+		return second_plan(task);
+	if (take_locks(task))
+		return only_plan(task);
+	first_plan(task);
+	return false;
+}
+
 void work_job(void *data, struct pool_job *job)
 {
 	struct task *task = (struct task *)((char *)job - offsetof(struct task, job));
@@ -633,15 +646,7 @@ void work_job(void *data, struct pool_job *job)
 	lock_take(&engine_lock);
 	task->in_pool = false;
 	lock_give(&engine_lock);
-	if (task->work == WORK_RUN)
+	if (planned(task))
 		go_on(task);
-	else if (task->work == WORK_SECOND_PLAN) {
-		if (second_plan(task))
-			go_on(task);
-	} else if (!take_locks(task)) {
-		first_plan(task);
-	} else if (only_plan(task)) {
-		go_on(task);
-	}
 	task_unref(task);	/* the job's */
 }
