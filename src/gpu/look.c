@@ -84,13 +84,45 @@ static int read_holders(struct gpu_services *services, struct card_look *look, s
 	return 0;
 }
 
-static int read_critical(struct gpu_services *services, struct card_look *look, struct error *err)
+/* The host lives on nothing that is on vfio, and on no bridge. */
+static void ask_about(struct card_look *look, const struct function *f, struct list *addresses)
 {
-	struct list *found = arena_new_of(look->arena, struct list);
+	if (f->bridge || driver_is_vfio(f->driver))
+		return;
+	for (LIST_EACH(const struct pci_address, known, addresses))
+		if (pci_address_equal(*known, f->address))
+			return;
+	*list_add(look->arena, addresses, struct pci_address) = f->address;
+}
+
+/* The unit's functions; and those that share a group with one, whose use a refusal names. */
+static void those_that_carry(struct card_look *look, bool neighbours, struct list *addresses)
+{
+	const struct group *group;
+
+	for (size_t i = 0; i < look->unit.n; i++) {
+		ask_about(look, look->unit.functions[i], addresses);
+		group = inventory_group(look->inventory, look->unit.functions[i]->group);
+		if (!neighbours || !group)
+			continue;
+		for (LIST_EACH(struct function *, f, &group->functions))
+			ask_about(look, *f, addresses);
+	}
+}
+
+/* What the host lives on of the unit, and of its neighbours where plans go by it. */
+static int read_critical(struct gpu_services *services, struct card_look *look, bool neighbours,
+			 struct error *err)
+{
+	struct list addresses = { 0 }, *found = arena_new_of(look->arena, struct list);
 	struct error why = { 0 };
 
-	if (privd_critical(services->privd, &look->inventory->filter, look->arena, found, &why) < 0)
+	those_that_carry(look, neighbours, &addresses);
+	if (addresses.n &&
+	    privd_carried(services->privd, &addresses, look->arena, found, &why) < 0)
 		return cannot_tell(look, &why, &look->facts.gpu.critical_unknown, err);
+	if (addresses.n)
+		critical_displays(services->root, look->inventory, look->arena, found);
 	look->facts.gpu.critical = found;
 	return 0;
 }
@@ -229,15 +261,6 @@ int card_find(struct gpu_services *services, const char *address, bool function_
 	return 0;
 }
 
-/* The host lives on nothing that is on vfio. */
-static bool carries(const struct card_look *look)
-{
-	for (size_t i = 0; i < look->unit.n; i++)
-		if (!driver_is_vfio(look->unit.functions[i]->driver))
-			return true;
-	return false;
-}
-
 int card_look_shown(struct gpu_services *services, const char *address, bool function_only,
 		    struct card_look *ret, struct error *err)
 {
@@ -249,11 +272,8 @@ int card_look_shown(struct gpu_services *services, const char *address, bool fun
 	unit_of(&look, function_only);
 	look.facts.gpu.inventory = look.inventory;
 	if (card_look_record(services, &look, err) < 0 ||
-	    read_holders(services, &look, err) < 0)
-		return -1;
-	if (!carries(&look))
-		look.facts.gpu.critical = arena_new_of(look.arena, struct list);
-	else if (read_critical(services, &look, err) < 0)
+	    read_holders(services, &look, err) < 0 ||
+	    read_critical(services, &look, false, err) < 0)
 		return -1;
 	read_domains(services, &look);
 	read_assignments(services, &look);
@@ -277,7 +297,7 @@ int card_look(struct gpu_services *services, const char *address, bool function_
 		return -1;
 	look.facts.modules = services->root->real;
 	look.facts.vfio_driver = fdpath_exists(services->root->fd, "sys/bus/pci/drivers/vfio-pci") == 1;
-	if (read_holders(services, &look, err) < 0 || read_critical(services, &look, err) < 0 ||
+	if (read_holders(services, &look, err) < 0 || read_critical(services, &look, true, err) < 0 ||
 	    read_framebuffers(services, &look, err) < 0 || read_settings(services, &look, err) < 0)
 		return -1;
 	read_taken(services, &look);

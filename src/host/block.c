@@ -36,7 +36,8 @@ static const char *text_of(const struct block_map *map, const struct block *bloc
  * not below a controller: …/virtual/nvme-subsystem/nvme-subsys0/nvme0n1, beside links nvme0, nvme1
  * to the controllers.
  */
-static void add_controllers(const struct block_map *map, struct block *block, const char *path)
+static void add_controllers(const struct host_root *root, struct arena *arena, const char *path,
+			    struct list *paths)
 {
 	static const char marker[] = "/nvme-subsystem/";
 	char dir[SYSFS_PATH], link[SYSFS_PATH], target[SYSFS_PATH];
@@ -50,14 +51,35 @@ static void add_controllers(const struct block_map *map, struct block *block, co
 	n += strcspn(path + n, "/");
 	memcpy(dir, path, n);
 	dir[n] = '\0';
-	if (fdpath_list(map->root->fd, dir, map->arena, &names) < 0)
+	if (fdpath_list(root->fd, dir, arena, &names) < 0)
 		return;
 	for (LIST_EACH(const char *, name, &names)) {
 		if ((size_t)snprintf(link, sizeof(link), "%s/%s", dir, *name) < sizeof(link) &&
-		    !sysfs_link_path(map->root->fd, link, target) && strcmp(*name, "subsystem"))
-			list_add_string(map->arena, &block->paths,
-					arena_strdup(map->arena, target));
+		    !sysfs_link_path(root->fd, link, target) && strcmp(*name, "subsystem"))
+			list_add_string(arena, paths, arena_strdup(arena, target));
 	}
+}
+
+static void add_paths(const struct host_root *root, struct arena *arena,
+		      const struct sysfs_entry *entry, struct list *paths)
+{
+	if (!entry->path)
+		return;
+	list_add_string(arena, paths, entry->path);
+	add_controllers(root, arena, entry->path, paths);
+}
+
+int block_paths(const struct host_root *root, struct arena *arena, struct list *paths)
+{
+	struct list entries;
+	int r = sysfs_class_list(root->fd, "block", arena, &entries);
+
+	if (r < 0)
+		return r;
+	*paths = (struct list){ 0 };
+	for (LIST_EACH(const struct sysfs_entry, entry, &entries))
+		add_paths(root, arena, entry, paths);
+	return (int)paths->n;
 }
 
 static const char *node_name(struct arena *arena, const struct block *block)
@@ -73,19 +95,16 @@ static const char *node_name(struct arena *arena, const struct block *block)
 	return node;
 }
 
-static void read_block(struct block_map *map, const char *name)
+static void read_block(struct block_map *map, const struct sysfs_entry *entry)
 {
 	struct block *block = arena_new_of(map->arena, struct block);
 	char path[SYSFS_PATH];
 	struct list entries = { 0 };
 	const char *text;
 
-	block->name = name;
-	if (!sysfs_class_path(map->root->fd, "block", name, path)) {
-		list_add_string(map->arena, &block->paths, arena_strdup(map->arena, path));
-		add_controllers(map, block, path);
-	}
-	snprintf(path, sizeof(path), "sys/class/block/%s", name);
+	block->name = entry->name;
+	add_paths(map->root, map->arena, entry, &block->paths);
+	snprintf(path, sizeof(path), "sys/class/block/%s", entry->name);
 	fdpath_list(map->root->fd, path, map->arena, &entries);
 	text = text_of(map, block, "dev");
 	if (!text || sscanf(text, "%u:%u", &block->major, &block->minor) != 2)
@@ -161,13 +180,13 @@ static void relate(struct block_map *map, struct block *block)
 int block_map_read(const struct host_root *root, struct arena *arena, struct block_map *ret)
 {
 	struct block_map map = { .arena = arena, .root = root };
-	struct list names;
-	int r = fdpath_list(root->fd, "sys/class/block", arena, &names);
+	struct list entries;
+	int r = sysfs_class_list(root->fd, "block", arena, &entries);
 
 	if (r < 0)
 		return r;
-	for (LIST_EACH(const char *, name, &names))
-		read_block(&map, *name);
+	for (LIST_EACH(const struct sysfs_entry, entry, &entries))
+		read_block(&map, entry);
 	for (LIST_EACH(struct block *, block, &map.blocks))
 		relate(&map, *block);
 	*ret = map;

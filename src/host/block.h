@@ -48,6 +48,9 @@ struct block_map {
 	struct list blocks; /* struct block *, sorted by name */
 };
 
+/* Where all block devices are, as in `paths` of each, and nothing else of them. Their number or
+ * -errno: /sys/class/block cannot be listed. */
+int block_paths(const struct host_root *root, struct arena *arena, struct list *paths);
 /* 0 or -errno: /sys/class/block cannot be listed. */
 int block_map_read(const struct host_root *root, struct arena *arena, struct block_map *ret);
 

@@ -62,29 +62,28 @@ static const struct function *find_function(const struct list *functions,
 
 static int collect_nodes(struct search *search, struct error *err)
 {
-	struct list names;
-	char path[SYSFS_PATH];
+	struct list entries;
 	struct pci_address address;
 	const struct function *f;
 	int r;
 
 	for (size_t i = 0; i < ARRAY_SIZE(node_classes); i++) {
-		snprintf(path, sizeof(path), "sys/class/%s", node_classes[i].class);
-		r = fdpath_list(search->root->fd, path, search->arena, &names);
+		r = sysfs_class_list(search->root->fd, node_classes[i].class, search->arena,
+				     &entries);
 		if (r == -ENOENT || r == -ENOTDIR)
 			continue;
 		if (r < 0)
-			return error_errno(err, ERROR_SYSTEM, -r, "/%s cannot be read", path);
-		for (LIST_EACH(const char *, name, &names)) {
-			if (sysfs_class_path(search->root->fd, node_classes[i].class, *name,
-					     path) ||
-			    !sysfs_last_address(path, &address))
+			return error_errno(err, ERROR_SYSTEM, -r, "/sys/class/%s cannot be read",
+					   node_classes[i].class);
+		for (LIST_EACH(const struct sysfs_entry, entry, &entries)) {
+			if (!entry->path || !sysfs_last_address(entry->path, &address))
 				continue;
 			f = find_function(search->functions, address);
 			if (f)
 				*list_add(search->arena, &search->nodes, struct node) =
 					(struct node){ arena_printf(search->arena, "%s%s",
-								    node_classes[i].prefix, *name),
+								    node_classes[i].prefix,
+								    entry->name),
 						       f };
 		}
 	}

@@ -27,7 +27,7 @@ struct fresh {
 
 /* One build under way. */
 struct build {
-	bool no_iommu;
+	bool brief;
 	struct pci_reader reader;
 	struct inventory *inv;
 	struct inventory *old; /* NULL: everything is read */
@@ -215,7 +215,7 @@ static void finish(struct build *b)
 	sort_functions(inv);
 	inv->card_of = arena_array(inv->arena, inv->functions.n, int);
 	topology_cards(&inv->functions, &inv->filter, inv->arena, &inv->cards, inv->card_of);
-	if (!b->no_iommu)
+	if (!b->brief)
 		read_iommu(b);
 	inv->reads = b->reader.opens + b->other_reads;
 }
@@ -229,8 +229,9 @@ struct inventory *inventory_build(const struct host_root *root, const struct cla
 	struct build b = { .inv = inv, .old = changes && !changes->all ? old : NULL };
 	int r;
 
-	b.no_iommu = changes && changes->all && changes->no_iommu;
+	b.brief = changes && changes->all && changes->brief;
 	r = pci_reader_init(&b.reader, root);
+	b.reader.brief = b.brief;
 	if (r < 0) {
 		cannot_list(r, err);
 		return NULL;

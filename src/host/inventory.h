@@ -49,7 +49,7 @@ struct inventory {
 /* What changed since the last one: nothing in it and !all means nothing is to be done. */
 struct inventory_changes {
 	bool all;			/* everything is read anew (start, ENOBUFS, scan) */
-	bool no_iommu;			/* with all: functions and cards alone, neither groups nor the IOMMU */
+	bool brief;			/* with all: functions as function_read_brief() does, and cards */
 	struct list addresses;		/* struct pci_address; read again, or gone */
 	struct arena *arena;		/* owns addresses */
 };

@@ -44,17 +44,15 @@ static void relate(struct netdev_map *map, int root, struct netdev *netdev)
 	}
 }
 
-static void read_netdev(struct netdev_map *map, int root, const char *name)
+static void read_netdev(struct netdev_map *map, int root, const struct sysfs_entry *entry)
 {
 	struct netdev *netdev = arena_new_of(map->arena, struct netdev);
 	char path[SYSFS_PATH];
 	uint64_t flags;
 
-	netdev->name = name;
-	netdev->path = "";
-	if (!sysfs_class_path(root, "net", name, path))
-		netdev->path = arena_strdup(map->arena, path);
-	snprintf(path, sizeof(path), "sys/class/net/%s/flags", name);
+	netdev->name = entry->name;
+	netdev->path = entry->path ?: "";
+	snprintf(path, sizeof(path), "sys/class/net/%s/flags", entry->name);
 	netdev->up = fdpath_read_hex(root, path, &flags) < 0 || flags & IFF_UP;
 	*list_add(map->arena, &map->netdevs, struct netdev *) = netdev;
 }
@@ -62,14 +60,14 @@ static void read_netdev(struct netdev_map *map, int root, const char *name)
 int netdev_map_read(const struct host_root *root, struct arena *arena, struct netdev_map *ret)
 {
 	struct netdev_map map = { .arena = arena };
-	struct list names;
-	int r = fdpath_list(root->fd, "sys/class/net", arena, &names);
+	struct list entries;
+	int r = sysfs_class_list(root->fd, "net", arena, &entries);
 
 	if (r < 0)
 		return r;
-	for (LIST_EACH(const char *, name, &names))
-		if (strcmp(*name, "bonding_masters")) /* a file among the interfaces */
-			read_netdev(&map, root->fd, *name);
+	for (LIST_EACH(const struct sysfs_entry, entry, &entries))
+		if (strcmp(entry->name, "bonding_masters")) /* a file among the interfaces */
+			read_netdev(&map, root->fd, entry);
 	for (LIST_EACH(struct netdev *, netdev, &map.netdevs))
 		relate(&map, root->fd, *netdev);
 	*ret = map;

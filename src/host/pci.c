@@ -52,20 +52,26 @@ static uint64_t number_of(struct device_dir *dir, enum entry entry, const char *
 	return r < 0 || value > max ? 0 : value;
 }
 
-static void read_ids(struct device_dir *dir)
+static void read_kind(struct device_dir *dir)
 {
 	struct function *f = dir->f;
 
 	f->vendor = (uint16_t)number_of(dir, ENTRY_VENDOR, "vendor_id", UINT16_MAX);
-	f->device = (uint16_t)number_of(dir, ENTRY_DEVICE, "device_id", UINT16_MAX);
 	f->class = (uint32_t)number_of(dir, ENTRY_CLASS, "class", 0xffffff);
+	f->bridge = f->class >> 8 == 0x0600 || f->class >> 8 == 0x0604 ||
+		    dir_has(dir, ENTRY_PCI_BUS);
+}
+
+static void read_ids(struct device_dir *dir)
+{
+	struct function *f = dir->f;
+
+	f->device = (uint16_t)number_of(dir, ENTRY_DEVICE, "device_id", UINT16_MAX);
 	f->revision = (uint8_t)number_of(dir, ENTRY_REVISION, "revision", UINT8_MAX);
 	f->subsystem_vendor = (uint16_t)number_of(dir, ENTRY_SUBSYSTEM_VENDOR, "subsystem",
 						  UINT16_MAX);
 	f->subsystem_device = (uint16_t)number_of(dir, ENTRY_SUBSYSTEM_DEVICE, "subsystem",
 						  UINT16_MAX);
-	f->bridge = f->class >> 8 == 0x0600 || f->class >> 8 == 0x0604 ||
-		    dir_has(dir, ENTRY_PCI_BUS);
 }
 
 static void read_driver(struct device_dir *dir)
@@ -265,18 +271,23 @@ static int64_t aer_total(struct device_dir *dir, enum entry entry)
 	return end == total || value < 0 ? ROW_NULL : value;
 }
 
-static void read_rest(struct device_dir *dir)
+static void read_boot_vga(struct device_dir *dir)
 {
-	struct function *f = dir->f;
 	uint64_t boot_vga;
 
-	f->boot_vga = -1;
-	if (dir_has(dir, ENTRY_BOOT_VGA)) {
-		if (dir_number(dir, ENTRY_BOOT_VGA, &boot_vga) < 0)
-			dir_unknown(dir, "boot_vga", "its file cannot be read");
-		else
-			f->boot_vga = boot_vga != 0;
-	}
+	dir->f->boot_vga = -1;
+	if (!dir_has(dir, ENTRY_BOOT_VGA))
+		return;
+	if (dir_number(dir, ENTRY_BOOT_VGA, &boot_vga) < 0)
+		dir_unknown(dir, "boot_vga", "its file cannot be read");
+	else
+		dir->f->boot_vga = boot_vga != 0;
+}
+
+static void read_errors(struct device_dir *dir)
+{
+	struct function *f = dir->f;
+
 	f->aer_correctable = aer_total(dir, ENTRY_AER_CORRECTABLE);
 	f->aer_fatal = aer_total(dir, ENTRY_AER_FATAL);
 }
@@ -297,13 +308,23 @@ static void read_physfn(struct device_dir *dir)
 	*dir->f->physfn = address;
 }
 
-/* A bridge is never given away: of it what it is and where it is will do. */
-static void read_all(struct device_dir *dir)
+static void read_brief(struct device_dir *dir)
 {
-	read_ids(dir);
+	read_kind(dir);
 	read_driver(dir);
 	read_group(dir);
 	read_physfn(dir);
+	if (!dir->f->bridge)
+		read_boot_vga(dir);
+}
+
+/* A bridge is never given away: of it what it is and where it is will do. */
+static void read_all(struct device_dir *dir)
+{
+	read_brief(dir);
+	if (dir->reader->brief)
+		return;
+	read_ids(dir);
 	if (dir->f->bridge)
 		return;
 	read_bars(dir);
@@ -311,7 +332,7 @@ static void read_all(struct device_dir *dir)
 	read_power(dir);
 	read_link(dir);
 	read_reset(dir);
-	read_rest(dir);
+	read_errors(dir);
 	sriov_read(dir);
 }
 
@@ -350,15 +371,28 @@ int pci_reader_function(struct pci_reader *reader, struct pci_address address,
 	return r;
 }
 
-int function_read(const struct host_root *root, struct pci_address address, struct function **ret,
-		  struct error *err)
+static int read_one(const struct host_root *root, struct pci_address address, bool brief,
+		    struct function **ret, struct error *err)
 {
 	CLEAN_READER struct pci_reader reader = { .devices = -1 };
 	int r = pci_reader_init(&reader, root);
 
 	if (r < 0)
 		return error_errno(err, ERROR_SYSTEM, -r, "the PCI bus cannot be listed");
+	reader.brief = brief;
 	return pci_reader_function(&reader, address, ret, err);
+}
+
+int function_read(const struct host_root *root, struct pci_address address, struct function **ret,
+		  struct error *err)
+{
+	return read_one(root, address, false, ret, err);
+}
+
+int function_read_brief(const struct host_root *root, struct pci_address address,
+			struct function **ret, struct error *err)
+{
+	return read_one(root, address, true, ret, err);
 }
 
 struct function *function_ref(struct function *f)

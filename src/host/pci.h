@@ -82,6 +82,12 @@ struct function {
  */
 int function_read(const struct host_root *root, struct pci_address address, struct function **ret,
 		  struct error *err);
+/*
+ * The same, but only what it is, where it is and who drives it: class, vendor, bridge, driver, group,
+ * physfn, boot_vga. All else is as if nothing were known of it.
+ */
+int function_read_brief(const struct host_root *root, struct pci_address address,
+			struct function **ret, struct error *err);
 struct function *function_ref(struct function *f);
 void function_unref(struct function *f);
 DEFINE_CLEANUP(struct function *, function_unref)

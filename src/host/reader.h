@@ -12,6 +12,7 @@
 struct pci_reader {
 	const struct host_root *root;
 	int devices;		/* sys/bus/pci/devices, O_PATH; -1: there is none */
+	bool brief;		/* as function_read_brief() */
 	uint64_t opens;		/* files and directories opened so far */
 };
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/fdpath.h"
@@ -42,14 +43,12 @@ static int push_all(char buf[static SYSFS_PATH], const char *path)
 	return r;
 }
 
-int sysfs_link_path(int root, const char *path, char buf[static SYSFS_PATH])
+/* Where the link at `path` leads that points to `target`. */
+static int resolve(const char *path, const char *target, char buf[static SYSFS_PATH])
 {
-	char target[SYSFS_PATH], result[SYSFS_PATH] = "";
-	ssize_t n = fdpath_readlink(root, path, target, sizeof(target));
+	char result[SYSFS_PATH] = "";
 	int r = 0;
 
-	if (n < 0)
-		return (int)n;
 	if (target[0] != '/') {
 		r = push_all(result, path);
 		if (!r)
@@ -60,6 +59,14 @@ int sysfs_link_path(int root, const char *path, char buf[static SYSFS_PATH])
 	if (!r)
 		memcpy(buf, result, sizeof(result));
 	return r;
+}
+
+int sysfs_link_path(int root, const char *path, char buf[static SYSFS_PATH])
+{
+	char target[SYSFS_PATH];
+	ssize_t n = fdpath_readlink(root, path, target, sizeof(target));
+
+	return n < 0 ? (int)n : resolve(path, target, buf);
 }
 
 int sysfs_class_path(int root, const char *class, const char *name, char buf[static SYSFS_PATH])
@@ -78,6 +85,52 @@ int sysfs_class_path(int root, const char *class, const char *name, char buf[sta
 		return r;
 	memcpy(buf, path, strlen(path) + 1);
 	return 0;
+}
+
+struct class_listing {
+	int root;
+	const char *class;
+	struct arena *arena;
+	struct list *entries;
+};
+
+static int add_entry(void *data, int dir, const char *name)
+{
+	const struct class_listing *listing = data;
+	char target[SYSFS_PATH], link[SYSFS_PATH], path[SYSFS_PATH];
+	struct sysfs_entry *entry = list_add(listing->arena, listing->entries, struct sysfs_entry);
+	int r;
+
+	snprintf(link, sizeof(link), "sys/class/%s/%s", listing->class, name);
+	if (fdpath_entry_link(dir, name, target, sizeof(target)) > 0)
+		r = resolve(link, target, path);
+	else
+		r = sysfs_class_path(listing->root, listing->class, name, path);
+	entry->name = arena_strdup(listing->arena, name);
+	entry->path = r < 0 ? NULL : arena_strdup(listing->arena, path);
+	return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct sysfs_entry *)a)->name, ((const struct sysfs_entry *)b)->name);
+}
+
+int sysfs_class_list(int root, const char *class, struct arena *arena, struct list *entries)
+{
+	struct list found = { 0 };
+	struct class_listing listing = { root, class, arena, &found };
+	char path[SYSFS_PATH];
+	int r;
+
+	snprintf(path, sizeof(path), "sys/class/%s", class);
+	r = fdpath_each(root, path, add_entry, &listing);
+	if (r < 0)
+		return r;
+	if (found.n)
+		qsort(found.items, found.n, sizeof(struct sysfs_entry), by_name);
+	*entries = found;
+	return (int)found.n;
 }
 
 /* The next part that is an address, outermost first; *path moves behind it. */

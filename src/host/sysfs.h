@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 #include "base/address.h"
+#include "base/arena.h"
 
 enum { SYSFS_PATH = 1024 };
 
@@ -20,6 +21,15 @@ enum { SYSFS_PATH = 1024 };
  * own. 0 or -errno.
  */
 int sysfs_class_path(int root, const char *class, const char *name, char buf[static SYSFS_PATH]);
+
+struct sysfs_entry {
+	const char *name;
+	const char *path; /* sysfs_class_path() of it; NULL: cannot be told */
+};
+
+/* All entries (struct sysfs_entry) of sys/class/<class>, sorted by name, in the arena. Their number
+ * or -errno. One call for the link of each: cheaper than asking for them one by one. */
+int sysfs_class_list(int root, const char *class, struct arena *arena, struct list *entries);
 
 /* The link at `path` as a path under the root; 0 or -errno (-EINVAL: it is no link). */
 int sysfs_link_path(int root, const char *path, char buf[static SYSFS_PATH]);

@@ -363,16 +363,23 @@ int privd_iomem(struct privd *privd, struct arena *arena, const char **text, str
 #define FIELD(arena, field)                                                                        \
 	((field)[0] ? arena_strndup((arena), (field), strnlen((field), sizeof(field))) : NULL)
 
-static int holders_of(struct privd *privd, const struct pci_address *addresses, size_t n,
-		      struct arena *arena, struct list *holders, struct error *err)
+/* About the addresses from the i-th on, as many as one request holds. */
+static struct privd_request request_about(enum privd_op op, const struct list *addresses, size_t i)
 {
-	struct privd_request request = privd_request_new(PRIVD_READ_HOLDERS, NULL);
+	const struct pci_address *all = addresses->items;
+	struct privd_request request = privd_request_new(op, NULL);
+
+	for (; i < addresses->n && request.n_addresses < PRIVD_ADDRESSES; i++)
+		request.addresses[request.n_addresses++] = address_out(all[i]);
+	return request;
+}
+
+static int holders_of(struct privd *privd, const struct privd_request *request, struct arena *arena,
+		      struct list *holders, struct error *err)
+{
 	struct list answer = { 0 };
 
-	request.n_addresses = (uint32_t)n;
-	for (size_t i = 0; i < n; i++)
-		request.addresses[i] = address_out(addresses[i]);
-	if (long_list(privd, &request, sizeof(struct privd_holder), arena, &answer, err) < 0)
+	if (long_list(privd, request, sizeof(struct privd_holder), arena, &answer, err) < 0)
 		return -1;
 	for (LIST_EACH(struct privd_holder, h, &answer))
 		*list_add(arena, holders, struct holder) = (struct holder){
@@ -390,36 +397,60 @@ static int holders_of(struct privd *privd, const struct pci_address *addresses, 
 int privd_holders(struct privd *privd, const struct list *addresses, struct arena *arena,
 		  struct list *holders, struct error *err)
 {
-	const struct pci_address *all = addresses->items;
+	struct privd_request request;
 	struct list found = { 0 };
 
-	for (size_t i = 0; i < addresses->n; i += PRIVD_ADDRESSES) {
-		size_t n = addresses->n - i < PRIVD_ADDRESSES ? addresses->n - i : PRIVD_ADDRESSES;
-
-		if (holders_of(privd, all + i, n, arena, &found, err) < 0)
+	for (size_t i = 0; i < addresses->n; i += request.n_addresses) {
+		request = request_about(PRIVD_READ_HOLDERS, addresses, i);
+		if (holders_of(privd, &request, arena, &found, err) < 0)
 			return -1;
 	}
 	*holders = found;
 	return (int)found.n;
 }
 
-int privd_critical(struct privd *privd, const struct class_filter *filter, struct arena *arena,
-		   struct list *critical, struct error *err)
+static int critical_of(struct privd *privd, const struct privd_request *request,
+		       struct arena *arena, struct list *critical, struct error *err)
 {
-	struct privd_request request = privd_request_new(PRIVD_READ_CRITICAL, NULL);
-	struct list answer = { 0 }, found = { 0 };
+	struct list answer = { 0 };
 
-	for (int i = 0; filter && i < filter->n_extra; i++)
-		request.classes[request.n_classes++] = filter->extra[i];
-	if (long_list(privd, &request, sizeof(struct privd_critical), arena, &answer, err) < 0)
+	if (long_list(privd, request, sizeof(struct privd_critical), arena, &answer, err) < 0)
 		return -1;
 	for (LIST_EACH(struct privd_critical, c, &answer))
-		*list_add(arena, &found, struct critical) = (struct critical){
+		*list_add(arena, critical, struct critical) = (struct critical){
 			.address = privd_address_in(c->address),
 			.code = FIELD(arena, c->code),
 			.why = FIELD(arena, c->why),
 			.evidence = FIELD(arena, c->evidence),
 		};
+	return 0;
+}
+
+int privd_critical(struct privd *privd, const struct class_filter *filter, struct arena *arena,
+		   struct list *critical, struct error *err)
+{
+	struct privd_request request = privd_request_new(PRIVD_READ_CRITICAL, NULL);
+	struct list found = { 0 };
+
+	for (int i = 0; filter && i < filter->n_extra; i++)
+		request.classes[request.n_classes++] = filter->extra[i];
+	if (critical_of(privd, &request, arena, &found, err) < 0)
+		return -1;
+	*critical = found;
+	return (int)found.n;
+}
+
+int privd_carried(struct privd *privd, const struct list *addresses, struct arena *arena,
+		  struct list *critical, struct error *err)
+{
+	struct privd_request request;
+	struct list found = { 0 };
+
+	for (size_t i = 0; i < addresses->n; i += request.n_addresses) {
+		request = request_about(PRIVD_READ_CRITICAL, addresses, i);
+		if (critical_of(privd, &request, arena, &found, err) < 0)
+			return -1;
+	}
 	*critical = found;
 	return (int)found.n;
 }

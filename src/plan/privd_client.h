@@ -145,6 +145,9 @@ int privd_iomem(struct privd *privd, struct arena *arena, const char **text, str
 /* addresses: struct pci_address, any number. holders: struct holder (host/holders.h). */
 int privd_holders(struct privd *privd, const struct list *addresses, struct arena *arena,
 		  struct list *holders, struct error *err);
-/* critical: struct critical (host/critical.h). */
+/* As critical_find() and critical_carried() of host/critical.h. critical: struct critical;
+ * addresses: struct pci_address, any number. */
+int privd_carried(struct privd *privd, const struct list *addresses, struct arena *arena,
+		  struct list *critical, struct error *err);
 int privd_critical(struct privd *privd, const struct class_filter *filter, struct arena *arena,
 		   struct list *critical, struct error *err);

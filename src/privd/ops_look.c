@@ -17,6 +17,11 @@ static struct privd_address address_out(struct pci_address a)
 	return (struct privd_address){ a.domain, a.bus, a.device, a.function, 1 };
 }
 
+static struct pci_address address_in(struct privd_address a)
+{
+	return (struct pci_address){ a.domain, a.bus, a.device, a.function };
+}
+
 /* The reason goes out as the long answer. */
 static enum privd_status unreadable(struct op *op, const struct error *err)
 {
@@ -31,11 +36,10 @@ static enum privd_status functions_read(struct op *op, struct arena *arena, stru
 	struct error err = { 0 };
 
 	for (uint32_t i = 0; i < r->n_addresses; i++) {
-		const struct privd_address *a = &r->addresses[i];
-		struct pci_address address = { a->domain, a->bus, a->device, a->function };
+		struct pci_address address = address_in(r->addresses[i]);
 		struct function *f = NULL;
 
-		if (function_read(op->root, address, &f, &err) < 0)
+		if (function_read_brief(op->root, address, &f, &err) < 0)
 			return PRIVD_NO_DEVICE;
 		*list_add(arena, functions, struct function *) = f; /* until the child exits */
 	}
@@ -81,19 +85,32 @@ static enum privd_status critical_out(struct op *op, const struct critical *crit
 	return op_answer(op, &out, sizeof(out));
 }
 
+static int find_all(const struct op *op, struct arena *arena, struct list *critical,
+		    struct error *err)
+{
+	CLEANUP(inventory_releasep) struct inventory *inventory = NULL;
+	struct inventory_changes all = { .all = true, .brief = true };
+	struct class_filter filter = { .n_extra = (int)op->request->n_classes };
+
+	memcpy(filter.extra, op->request->classes, sizeof(filter.extra));
+	inventory = inventory_build(op->root, &filter, NULL, NULL, &all, err);
+	return inventory ? critical_find(op->root, inventory, arena, critical, err) : -1;
+}
+
 enum privd_status op_read_critical(struct op *op)
 {
 	CLEANUP(arena_freep) struct arena *arena = arena_new();
-	CLEANUP(inventory_releasep) struct inventory *inventory = NULL;
-	struct inventory_changes all = { .all = true, .no_iommu = true };
-	struct class_filter filter = { .n_extra = (int)op->request->n_classes };
+	const struct privd_request *r = op->request;
 	enum privd_status status = PRIVD_OK;
-	struct list critical = { 0 };
+	struct list critical = { 0 }, addresses = { 0 };
 	struct error err = { 0 };
+	int n;
 
-	memcpy(filter.extra, op->request->classes, sizeof(filter.extra));
-	inventory = inventory_build(op->root, &filter, NULL, NULL, &all, &err);
-	if (!inventory || critical_find(op->root, inventory, arena, &critical, &err) < 0)
+	for (uint32_t i = 0; i < r->n_addresses; i++)
+		*list_add(arena, &addresses, struct pci_address) = address_in(r->addresses[i]);
+	n = addresses.n ? critical_carried(op->root, &addresses, arena, &critical, &err)
+			: find_all(op, arena, &critical, &err);
+	if (n < 0)
 		return unreadable(op, &err);
 	for (LIST_EACH(struct critical, c, &critical))
 		if (status == PRIVD_OK)

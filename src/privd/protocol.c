@@ -15,9 +15,10 @@ enum field {
 	UUID = 16,
 	CLASSES = 32,
 	ADDRESSES = 64, /* at least one */
-	PAGES = 128,	/* size_kib and node */
-	WRITES = 256,	/* no field: the operation changes something */
-	NEVER = 512,	/* nobody may ask for it */
+	ADDRESSES_MAYBE = 128,
+	PAGES = 256,  /* size_kib and node */
+	WRITES = 512, /* no field: the operation changes something */
+	NEVER = 1024, /* nobody may ask for it */
 };
 
 static const struct {
@@ -54,7 +55,7 @@ static const struct {
 	[PRIVD_READ_TYPES] = { "read_types", ADDRESS },
 	[PRIVD_READ_IOMEM] = { "read_iomem", 0 },
 	[PRIVD_READ_HOLDERS] = { "read_holders", ADDRESSES },
-	[PRIVD_READ_CRITICAL] = { "read_critical", CLASSES },
+	[PRIVD_READ_CRITICAL] = { "read_critical", CLASSES | ADDRESSES_MAYBE },
 	[PRIVD_READ_LOCK] = { "read_lock", ADDRESS },
 };
 
@@ -189,7 +190,8 @@ static const char *lists_check(const struct privd_request *r, unsigned fields)
 {
 	if (r->n_classes > PRIVD_CLASSES || r->n_addresses > PRIVD_ADDRESSES)
 		return "a list that is too long";
-	if ((r->n_classes && !(fields & CLASSES)) || !!r->n_addresses != !!(fields & ADDRESSES))
+	if ((r->n_classes && !(fields & CLASSES)) ||
+	    (r->n_addresses ? !(fields & (ADDRESSES | ADDRESSES_MAYBE)) : fields & ADDRESSES))
 		return "a list where there must be none, or none where there must be one";
 	if (!all_zero(r->classes + r->n_classes,
 		      (PRIVD_CLASSES - r->n_classes) * sizeof(r->classes[0])) ||

@@ -26,7 +26,7 @@
 
 enum {
 	PRIVD_MAGIC = 0x48585031, /* "HXP1" */
-	PRIVD_VERSION = 1,
+	PRIVD_VERSION = 2,
 	PRIVD_NAME = 32,	       /* a name with its NUL */
 	PRIVD_ADDRESSES = 64,	       /* functions in one request */
 	PRIVD_CLASSES = 16,	       /* extra classes that count as cards */
@@ -73,8 +73,10 @@ enum privd_op {
 	PRIVD_READ_TYPES,    /* -> struct privd_type: what the card can be cut into now */
 	PRIVD_READ_IOMEM,    /* -> text of /proc/iomem */
 	PRIVD_READ_HOLDERS,  /* addresses -> struct privd_holder */
-	PRIVD_READ_CRITICAL, /* classes -> struct privd_critical */
-	PRIVD_READ_LOCK,     /* nvidia's unbindLock -> value: 0 or 1 */
+	/* classes, for all functions; addresses: what these carry, displays apart, which need no
+	 * root -> struct privd_critical */
+	PRIVD_READ_CRITICAL,
+	PRIVD_READ_LOCK, /* nvidia's unbindLock -> value: 0 or 1 */
 	PRIVD_OPS
 };
 

@@ -16,7 +16,7 @@ import struct
 import subprocess
 import time
 
-MAGIC, VERSION = 0x48585031, 1
+MAGIC, VERSION = 0x48585031, 2
 
 OPS = {name: n for n, name in enumerate((
     "none ping live late override unbind bind probe vfs vf_autoprobe mdev_create mdev_remove vf_type "

@@ -12,7 +12,7 @@ import time
 import pytest
 
 import privd
-from fakehost import FakeHost, write_tree
+from fakehost import MACHINES, FakeHost, write_tree
 from privd import Gone, Privd, alive, binary, until
 
 GPU, AUDIO, OTHER, PORT = "0000:01:00.0", "0000:01:00.1", "0000:02:00.0", "0000:00:04.0"
@@ -304,6 +304,27 @@ def test_critical(host, helper):
     assert found["0000:00:02.0", "critical"]["why"] and found["0000:00:02.0", "critical"]["evidence"]
     assert ("0000:00:01.0", "console_card") in found
     assert (GPU, "critical") not in found
+
+
+def of_displays(fact):
+    return fact["code"] in ("console_card", "only_card") or "console may be on it" in fact["why"]
+
+
+@pytest.mark.parametrize("machine", sorted(path.stem for path in MACHINES.glob("*.machine")))
+def test_critical_of_some_is_as_of_all(machine, tmp_path):
+    """On every machine, of every function: what it carries, asked alone and together with others."""
+    tree = tmp_path / "tree"
+    write_tree(machine, tree)
+    functions = sorted(os.listdir(tree / DEV)) if (tree / DEV).exists() else []
+    with Privd(binary(), tree, tmp_path) as p:
+        whole = [fact for fact in p.call("read_critical").critical() if not of_displays(fact)]
+        together = []
+        for i in range(0, len(functions), 64):
+            together += p.call("read_critical", addresses=functions[i:i + 64]).critical()
+        assert together == whole
+        for function in functions:
+            alone = p.call("read_critical", addresses=[function]).critical()
+            assert alone == [fact for fact in whole if fact["address"] == function], function
 
 
 # ---- what is refused ----

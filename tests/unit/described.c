@@ -445,3 +445,68 @@ void described_expect(const struct list *critical, const char *name, const char 
 			    fact->code, fact->why, fact->evidence);
 	fail();
 }
+
+static bool is_same(const struct critical *a, const struct critical *b)
+{
+	return pci_address_equal(a->address, b->address) && !strcmp(a->code, b->code) &&
+	       !strcmp(a->why, b->why) && !strcmp(a->evidence, b->evidence);
+}
+
+/* The facts of one function, in their order. */
+static struct list facts_of(struct described *host, const struct list *critical,
+			    struct pci_address address)
+{
+	struct list found = { 0 };
+
+	for (LIST_EACH(struct critical, fact, critical))
+		if (pci_address_equal(fact->address, address))
+			*list_add(host->arena, &found, struct critical) = *fact;
+	return found;
+}
+
+static void expect_same_of(struct described *host, const char *name, const struct list *whole,
+			   const struct list *halves, struct pci_address address)
+{
+	struct list expected = facts_of(host, whole, address);
+	struct list found = facts_of(host, halves, address);
+	bool same = expected.n == found.n;
+
+	for (size_t i = 0; same && i < found.n; i++)
+		same = is_same((struct critical *)expected.items + i,
+			       (struct critical *)found.items + i);
+	if (same)
+		return;
+	print_error("%s: of %s, asked in halves\n", name,
+		    pci_address_format(address, (char[PCI_ADDRESS_TEXT]){ 0 }));
+	for (LIST_EACH(struct critical, fact, &found))
+		print_error("%s %s  [%s]\n", fact->code, fact->why, fact->evidence);
+	fail();
+}
+
+static struct list ask_halves(struct described *host, const struct list *addresses)
+{
+	struct list found;
+	struct error err;
+
+	assert_true(critical_carried(&host->tree.root, addresses, host->arena, &found, &err) ==
+		    (int)found.n);
+	critical_displays(&host->tree.root, host->inv, host->arena, &found);
+	return found;
+}
+
+void described_expect_same(struct described *host, const char *name, const struct list *critical)
+{
+	struct list all = { 0 }, found;
+
+	for (LIST_EACH(struct function *, f, &host->inv->functions)) {
+		struct list one = { .items = &(*f)->address, .n = 1 };
+
+		*list_add(host->arena, &all, struct pci_address) = (*f)->address;
+		found = ask_halves(host, &one);
+		expect_same_of(host, name, critical, &found, (*f)->address);
+	}
+	found = ask_halves(host, &all);
+	for (LIST_EACH(struct function *, f, &host->inv->functions))
+		expect_same_of(host, name, critical, &found, (*f)->address);
+	assert_int_equal(found.n, critical->n);
+}

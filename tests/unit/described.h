@@ -38,3 +38,9 @@ void described_remove(struct described *host);
  * each fact; prints both and fails the test when they differ.
  */
 void described_expect(const struct list *critical, const char *name, const char *expected);
+
+/*
+ * Asks about each function alone, and about all of them, in halves (critical_carried, then
+ * critical_displays): each must come to what the whole look found of it, which is `critical`.
+ */
+void described_expect_same(struct described *host, const char *name, const struct list *critical);

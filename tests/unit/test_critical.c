@@ -236,6 +236,7 @@ static void run(const struct test_case *cases, size_t n)
 		assert_true(critical_find(&host.tree.root, host.inv, host.arena, &facts, &err) ==
 			    (int)facts.n);
 		described_expect(&facts, cases[i].name, cases[i].expected);
+		described_expect_same(&host, cases[i].name, &facts);
 		described_remove(&host);
 	}
 }
@@ -279,6 +280,7 @@ static void test_order_and_limit(void **state)
 		if (i == 15)
 			assert_string_equal(fact->why, "carries 26 more things");
 	}
+	described_expect_same(&host, "many", &facts);
 	described_remove(&host);
 }
 
@@ -301,6 +303,31 @@ static void test_long_names_are_cut(void **state)
 	described_remove(&host);
 }
 
+/* Where nothing can be on the functions asked about, the host's disks and routes are not read. */
+static void test_not_read_in_vain(void **state)
+{
+	static const char *const traps[] = { "proc/1/mountinfo", "proc/net/route", "proc/net/tcp",
+					     "proc/swaps" };
+	struct pci_address card = { .bus = 1 }, nic = { .bus = 5 };
+	struct list addresses = { .items = &card, .n = 1 }, nics = { .items = &nic, .n = 1 };
+	struct described host;
+	struct list facts;
+	struct error err;
+	char path[128];
+
+	(void)state;
+	described_make(&host, NVME NOBODY "net eth0 0000:05:00.0\nroute eth0 0.0.0.0/0\n");
+	for (size_t i = 0; i < ARRAY_SIZE(traps); i++) {
+		snprintf(path, sizeof(path), "%s/%s", host.tree.path, traps[i]);
+		assert_int_equal(unlink(path), 0);
+	}
+	assert_int_equal(critical_carried(&host.tree.root, &addresses, host.arena, &facts, &err), 0);
+	/* they are gone: who does depend on them is told that it is not known */
+	assert_true(critical_carried(&host.tree.root, &nics, host.arena, &facts, &err) > 0);
+	assert_string_equal(((struct critical *)facts.items)->code, "unknown_carries");
+	described_remove(&host);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -308,6 +335,7 @@ int main(void)
 		cmocka_unit_test(test_consoles),
 		cmocka_unit_test(test_order_and_limit),
 		cmocka_unit_test(test_long_names_are_cut),
+		cmocka_unit_test(test_not_read_in_vain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -146,6 +146,7 @@ static void test_nics(void **state)
 		assert_true(critical_find(&host.tree.root, host.inv, host.arena, &facts, &err) ==
 			    (int)facts.n);
 		described_expect(&facts, nics[i].name, nics[i].expected);
+		described_expect_same(&host, nics[i].name, &facts);
 		described_remove(&host);
 	}
 }

@@ -403,6 +403,24 @@ static void test_why_unreadable(void **state)
 	assert_int_equal(player.request.classes[1], 0x1200);
 }
 
+static void test_carried(void **state)
+{
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	struct privd_critical facts[1] = { { .address = { 0, 1, 0, 0, 1 }, .code = "critical" } };
+	struct player player = { .bytes = facts, .n = sizeof(facts) };
+	struct list addresses = { 0 }, found = { 0 };
+	struct fixture *f = *state;
+
+	assert_int_equal(privd_carried(f->privd, &addresses, arena, &found, NULL), 0);
+	*list_add(arena, &addresses, struct pci_address) = card;
+	play_begin(f, &player);
+	assert_int_equal(privd_carried(f->privd, &addresses, arena, &found, NULL), 1);
+	play_end(&player);
+	assert_string_equal(((struct critical *)found.items)->code, "critical");
+	assert_int_equal(player.request.n_addresses, 1);
+	assert_int_equal(player.request.n_classes, 0);
+}
+
 static void test_bad_names_stay_here(void **state)
 {
 	struct fixture *f = *state;
@@ -528,7 +546,8 @@ int main(void)
 		WITH_PEER(test_nobody_there),	WITH_PEER(test_freed_under_a_call),
 		WITH_PEER(test_late),		WITH_PEER(test_nonsense_ends_the_connection),
 		WITH_PEER(test_long_answers),	WITH_PEER(test_bad_long_answers),
-		WITH_PEER(test_why_unreadable), WITH_PEER(test_bad_names_stay_here),
+		WITH_PEER(test_why_unreadable), WITH_PEER(test_carried),
+		WITH_PEER(test_bad_names_stay_here),
 		cmocka_unit_test(test_path),	cmocka_unit_test(test_meanings),
 	};
 

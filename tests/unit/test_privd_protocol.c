@@ -250,6 +250,10 @@ static void test_what_each_wants(void **state)
 	assert_null(check(&r));
 	r.n_classes = PRIVD_CLASSES;
 	assert_null(check(&r));
+	r.n_addresses = 1;
+	assert_non_null(check(&r)); /* of an address that is not set */
+	r.addresses[0].set = 1;
+	assert_null(check(&r));
 	r = good(PRIVD_MDEV_CREATE);
 	r.address.set = 1;
 	memcpy(r.name, "i915-GVTg_V5_4", 14);
