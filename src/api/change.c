@@ -232,3 +232,15 @@ int change_submit(struct request *rq, const struct operation *operation, void *r
 		answer(waiter, task);
 	return 0;
 }
+
+int change_planned(const struct request *rq, struct plan *plan, struct reply *reply, struct error *err)
+{
+	const struct wire_change_query *query = rq->query;
+
+	if (plan_digest(plan, err) < 0)
+		return -1;
+	if (query->dry_run != 1)
+		return plan_expected(plan, request_header(rq, "If-Plan"), err);
+	*reply = json_reply(200, plan_emit(plan));
+	return 1;
+}

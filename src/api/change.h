@@ -18,6 +18,12 @@ int change_submit(struct request *rq, const struct operation *operation, void *r
 		  const struct wire_change_query *query, const struct list *accept,
 		  struct error *err);
 
+/*
+ * For a change that becomes no task. 1: it was a dry run, and *reply is the plan; 0: go on; -1: plan_changed,
+ * or the plan is broken.
+ */
+int change_planned(const struct request *rq, struct plan *plan, struct reply *reply, struct error *err);
+
 /* What Prefer asks for; words that are not understood do not count (RFC 7240). Pure. */
 struct preference {
 	unsigned wait_ms;	/* for the end of the task; then 202 */

@@ -2,6 +2,7 @@
 /* GETs of cards, IOMMU and doctor, and the scan. All answer from cards.h. HTTP threads; nothing blocks. */
 #include "api/api.h"
 #include "api/cards.h"
+#include "api/change.h"
 #include "api/handlers.h"
 #include "http/pending.h"
 #include "http/request.h"
@@ -46,12 +47,19 @@ int gpus_list(struct request *rq, struct reply *reply, struct error *err)
 	return 0;
 }
 
+/* Reading changes nothing of the host: its plan has no steps. */
 int gpus_scan(struct request *rq, struct reply *reply, struct error *err)
 {
+	CLEANUP(plan_freep) struct plan *plan = plan_new();
 	const struct api *api = rq->context;
-	uint64_t ticket = request_defer(rq, 0, err);
+	uint64_t ticket;
+	int r;
 
-	(void)reply;
+	plan_title(plan, "read all devices anew");
+	r = change_planned(rq, plan, reply, err);
+	if (r)
+		return r < 0 ? -1 : 0;
+	ticket = request_defer(rq, 0, err);
 	if (!ticket)
 		return -1;
 	api->scan(ticket);

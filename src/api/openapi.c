@@ -73,13 +73,18 @@ static json_t *header_schema(const char *description)
 	return json_pack("{s:s, s:{s:s}}", "description", description, "schema", "type", "string");
 }
 
-/* A change that is a task takes dry_run, and may be answered before it is over. */
-static bool is_task(const struct route *r)
+static bool is_planned(const struct route *r)
 {
 	for (const struct row *row = r->query; row && row->kind; row++)
 		if (!strcmp(row->name, "dry_run"))
 			return true;
 	return false;
+}
+
+/* A change that is a task may be answered before it is over. */
+static bool is_task(const struct route *r)
+{
+	return is_planned(r) && !(r->flags & ROUTE_AT_ONCE);
 }
 
 static json_t *json_reply(const char *description, json_t *schema)
@@ -110,11 +115,11 @@ static void add_success(const struct route *r, json_t *replies)
 					      header_schema("Address of what was made")));
 		json_object_set_new(replies, "201", ok);
 	}
-	if ((r->flags & ROUTE_EMPTY) && !is_task(r))
+	if ((r->flags & ROUTE_EMPTY) && !is_planned(r))
 		return;
 	if (r->flags & ROUTE_EMPTY)
 		ok = json_reply("The plan, if dry_run", reference("DryRun"));
-	else if (is_task(r))
+	else if (is_planned(r))
 		ok = json_reply("The answer; the plan, if dry_run",
 				json_pack("{s:[o,o]}", "oneOf", answer_of(r), reference("DryRun")));
 	else if (r->type)
@@ -139,8 +144,8 @@ static void add_accepted(json_t *replies)
 	json_object_set_new(replies, "202", reply);
 }
 
-/* Headers that a task's request may have (change.h). */
-static void add_headers(json_t *parameters)
+/* Headers that a change's request may have (change.h); Prefer only one that may take long. */
+static void add_headers(const struct route *r, json_t *parameters)
 {
 	static const char *const rows[][2] = {
 		{ "Prefer",
@@ -148,7 +153,7 @@ static void add_headers(json_t *parameters)
 		{ "If-Plan", "digest of the plan of a dry run: 409 if it would now be another" },
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+	for (size_t i = !is_task(r); i < ARRAY_SIZE(rows); i++)
 		json_array_append_new(parameters,
 				      json_pack("{s:s, s:s, s:b, s:s, s:{s:s}}", "name", rows[i][0],
 						"in", "header", "required", 0, "description",
@@ -183,8 +188,8 @@ static json_t *operation_of(const struct route *r)
 
 	if (r->query)
 		add_query(r->query, parameters);
-	if (is_task(r))
-		add_headers(parameters);
+	if (is_planned(r))
+		add_headers(r, parameters);
 	if (json_array_size(parameters))
 		json_object_set(o, "parameters", parameters);
 	json_decref(parameters);

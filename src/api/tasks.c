@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tasks: what is being done, what was done, and ending it. HTTP threads; nothing blocks. */
 #include "api/api.h"
+#include "api/change.h"
 #include "api/handlers.h"
 #include "http/request.h"
 #include "plan/task.h"
@@ -52,11 +53,26 @@ int tasks_show(struct request *rq, struct reply *reply, struct error *err)
 	return engine ? show(rq, engine, reply, true, err) : -1;
 }
 
+static int plan_cancel(const struct request *rq, struct engine *engine, struct reply *reply,
+		       struct error *err)
+{
+	CLEANUP(plan_freep) struct plan *plan = task_cancel_plan(engine, rq->params[0], err);
+
+	if (!plan)
+		return -1;
+	return change_planned(rq, plan, reply, err) < 0 ? -1 : 0;
+}
+
 int tasks_cancel(struct request *rq, struct reply *reply, struct error *err)
 {
+	const struct wire_change_query *query = rq->query;
 	struct engine *engine = engine_of(rq, err);
 
-	if (!engine || task_cancel(engine, rq->params[0], err) < 0)
+	if (!engine)
+		return -1;
+	if (query->dry_run == 1)
+		return plan_cancel(rq, engine, reply, err);
+	if (task_cancel(engine, rq->params[0], request_header(rq, "If-Plan"), err) < 0)
 		return -1;
 	return show(rq, engine, reply, false, err);
 }

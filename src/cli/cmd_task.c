@@ -108,13 +108,17 @@ int cmd_task_show(struct cli *cli, char *const *words, struct failure *why)
 
 int cmd_task_cancel(struct cli *cli, char *const *words, struct failure *why)
 {
-	CLEAN_ANSWER struct answer answer = { 0 };
 	char path[160];
+	const struct change change = { "POST", path, NULL, NULL };
+	enum changed changed;
+	json_t *task = NULL;
 
 	path_of(path, sizeof(path), words[0], "/cancel");
-	if (source_call(cli, "POST", path, &answer, why) < 0)
-		return -1;
-	return show(cli, &answer);
+	changed = change_run(cli, &change, &task, why);
+	if (changed == CHANGE_DONE)
+		print_resource(cli, task, print_task);
+	json_decref(task);
+	return changed == CHANGE_FAILED ? -1 : 0;
 }
 
 /* The exit code is the task's: 0 it succeeded. */

@@ -73,6 +73,7 @@ static const struct flag unbind_flags[] = {
 	FLAG_LAST,
 };
 static const struct flag change_flags[] = { NO_WAIT, PLAN, FLAG_LAST };
+static const struct flag plan_flags[] = { PLAN, FLAG_LAST };
 static const struct flag stop_flags[] = { NO_WAIT, PLAN, WITHIN, FLAG_LAST };
 static const struct flag restart_flags[] = { ACCEPT, NO_WAIT, PLAN, WITHIN, FLAG_LAST };
 static const struct flag delete_flags[] = {
@@ -172,7 +173,7 @@ const struct command commands[] = {
 	  "Gives the card with the given address back to the drivers that it was taken from. With "
 	  "--all every card that Horcrux took; those that a VM uses stay with it, and are named.",
 	  cmd_gpu_unbind },
-	{ "task", "cancel", "TASK", 1, task_id_check, NULL, "end a task; what it did is undone",
+	{ "task", "cancel", "TASK", 1, task_id_check, plan_flags, "end a task; what it did is undone",
 	  "Ends the task before its next step, and has undone what it did. Past a point of no "
 	  "return it cannot be ended.",
 	  cmd_task_cancel },

@@ -29,6 +29,7 @@ enum route_flag {
 	ROUTE_MANY = 2,	   /* the answer is an array of `answer` */
 	ROUTE_CREATES = 4, /* success is 201 */
 	ROUTE_EMPTY = 8,   /* success is 204 */
+	ROUTE_AT_ONCE = 16, /* a change that becomes no task: it is over when it is answered */
 };
 
 struct route {

@@ -252,6 +252,14 @@ int plan_digest(struct plan *plan, struct error *err)
 	return 0;
 }
 
+int plan_expected(const struct plan *plan, const char *digest, struct error *err)
+{
+	if (!digest || !strcmp(digest, plan->digest))
+		return 0;
+	error_set(err, ERROR_PLAN_CHANGED, "the plan would now be another than %.64s", digest);
+	return error_hint(err, "ask for the plan again and look at it");
+}
+
 json_t *plan_emit_refusals(const struct plan *plan)
 {
 	return rows_emit_list(wire_refusal_rows, sizeof(struct wire_refusal), &plan->refusals);

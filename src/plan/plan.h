@@ -91,6 +91,9 @@ int plan_accept(struct plan *plan, const struct list *accept, struct error *err)
 /* Makes plan->digest. 0, or -1 with plan->broken. Call when the steps are complete. */
 int plan_digest(struct plan *plan, struct error *err);
 
+/* Is it the plan whose digest the caller expects (NULL: any)? 0, or -1 with plan_changed. */
+int plan_expected(const struct plan *plan, const char *digest, struct error *err);
+
 /* {"plan": {...}} as a dry run answers; a new reference. Refused: no steps. */
 json_t *plan_emit(struct plan *plan);
 /* The refusals as JSON, a new reference to an array. */

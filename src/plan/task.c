@@ -468,19 +468,70 @@ json_t *task_list(struct engine *engine, int state)
 
 /* ---- cancelling ---- */
 
-/* NULL, or why it cannot be. */
-static const char *cancel_one(struct task *task, struct after *after) REQUIRES(engine_lock)
+struct cancel_step {
+	const char *task;
+	int64_t begun;	/* steps that it has begun */
+	int stuck;
+};
+
+static const struct row cancel_rows[] = {
+	{ "task", ROW_STRING, ROW_REQUIRED, offsetof(struct cancel_step, task) },
+	{ "begun", ROW_INT, ROW_REQUIRED, offsetof(struct cancel_step, begun) },
+	{ "stuck", ROW_BOOL, ROW_REQUIRED, offsetof(struct cancel_step, stuck) },
+	ROW_END,
+};
+
+static const char *cancel_text(const void *args, struct arena *arena)
 {
+	const struct cancel_step *s = args;
+
+	if (s->stuck)
+		return arena_printf(arena, "look at %s again", s->task);
+	if (!s->begun)
+		return arena_printf(arena, "end %s before it begins", s->task);
+	return arena_printf(arena, "end %s and undo what it did, in %lld step%s so far", s->task,
+			    (long long)s->begun, s->begun == 1 ? "" : "s");
+}
+
+/* For a plan to be shown with; in no table, since nothing runs it. */
+static const struct step_kind cancel_kind = {
+	.name = "cancel", .args = cancel_rows, .args_size = sizeof(struct cancel_step), .text = cancel_text
+};
+
+/* NULL, or why it cannot be. */
+static const char *why_not_cancel(const struct task *task) REQUIRES(engine_lock)
+{
+	if (task->engine->stopping)
+		return "the daemon is stopping";
 	if (task->phase == PHASE_OVER)
 		return "it is over";
-	if (task->state == TASK_STUCK && !task->active)
-		return "it cannot be gone on with";
-	if (task->state == TASK_STUCK) {
-		schedule_again(task);
-		return NULL;
-	}
+	if (task->state == TASK_STUCK)
+		return task->active ? NULL : "it cannot be gone on with";
 	if (task->settled || (task->active && atomic_load(&task->active->final)))
 		return "it is past the point where it could be cancelled";
+	return NULL;
+}
+
+/* What it comes to; 0, or -1 when it cannot be. */
+static int plan_cancel(const struct task *task, struct plan *plan, struct error *err)
+	REQUIRES(engine_lock)
+{
+	const struct cancel_step step = { task->id, (int64_t)task->step, task->state == TASK_STUCK };
+	const char *why = why_not_cancel(task);
+
+	if (why)
+		return error_set(err, ERROR_CONFLICT, "%s cannot be cancelled: %s", task->id, why);
+	plan_title(plan, "cancel %s (%s)", task->id, task->title);
+	plan_step(plan, &cancel_kind, &step);
+	return plan_digest(plan, err);
+}
+
+static void cancel_one(struct task *task, struct after *after) REQUIRES(engine_lock)
+{
+	if (task->state == TASK_STUCK) {
+		schedule_again(task);
+		return;
+	}
 	task->cancel = true;
 	if (task->active) {
 		atomic_store(&task->active->cancel, true);
@@ -488,22 +539,47 @@ static const char *cancel_one(struct task *task, struct after *after) REQUIRES(e
 	} else if (task->phase == PHASE_QUEUED) {	/* its thread finds the flag and ends it */
 		schedule_ready(task, after);
 	}
-	return NULL;
 }
 
-int task_cancel(struct engine *engine, const char *id, struct error *err)
+static int no_task(const char *id, struct error *err)
+{
+	return error_set(err, ERROR_NOT_FOUND, "there is no task \"%.40s\"", id);
+}
+
+int task_cancel(struct engine *engine, const char *id, const char *if_plan, struct error *err)
 {
 	CLEANUP(task_unrefp) struct task *task = task_find(engine, id);
+	CLEANUP(plan_freep) struct plan *plan = plan_new();
 	struct after after = { 0 };
-	const char *why;
+	int r;
 
 	if (!task)
-		return error_set(err, ERROR_NOT_FOUND, "there is no task \"%.40s\"", id);
+		return no_task(id, err);
 	lock_take(&engine_lock);
-	why = engine->stopping ? "the daemon is stopping" : cancel_one(task, &after);
-	if (!why)
+	r = plan_cancel(task, plan, err);
+	if (!r)
+		r = plan_expected(plan, if_plan, err);
+	if (!r) {
+		cancel_one(task, &after);
 		schedule(engine, &after);
+	}
 	lock_give(&engine_lock);
 	after_run(engine, &after);
-	return why ? error_set(err, ERROR_CONFLICT, "%s cannot be cancelled: %s", id, why) : 0;
+	return r;
+}
+
+struct plan *task_cancel_plan(struct engine *engine, const char *id, struct error *err)
+{
+	CLEANUP(task_unrefp) struct task *task = task_find(engine, id);
+	CLEANUP(plan_freep) struct plan *plan = plan_new();
+	int r = -1;
+
+	if (!task) {
+		no_task(id, err);
+		return NULL;
+	}
+	lock_take(&engine_lock);
+	r = plan_cancel(task, plan, err);
+	lock_give(&engine_lock);
+	return r < 0 ? NULL : TAKE_PTR(plan);
 }

@@ -211,9 +211,12 @@ struct task *task_find(struct engine *engine, const char *id);
 json_t *task_list(struct engine *engine, int state);
 /*
  * Ask it to end: queued, at once; running, before its next step or within its wait; stuck, by
- * looking at it again. conflict when it is over, or past its point of no return.
+ * looking at it again. conflict when it is over, or past its point of no return. if_plan: the digest of
+ * what that is to be; NULL: any.
  */
-int task_cancel(struct engine *engine, const char *id, struct error *err);
+int task_cancel(struct engine *engine, const char *id, const char *if_plan, struct error *err);
+/* What task_cancel() would do, with its digest, or NULL with what it would say. Changes nothing. */
+struct plan *task_cancel_plan(struct engine *engine, const char *id, struct error *err);
 
 /* Is this move allowed? The one table; asserted at every move. */
 bool task_may_move(enum task_state from, enum task_state to);

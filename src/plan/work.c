@@ -46,7 +46,6 @@ static int make_plan(struct task *task, bool locked, struct plan *plan, struct e
 static int judge(const struct task *task, const struct plan *plan, struct error *err)
 {
 	const struct wire_refusal *first = plan->refusals.items;
-	const char *wanted = task->options.if_plan;
 
 	if (plan->refusals.n == 1)
 		error_set(err, ERROR_REFUSED, "%s", first->reason);
@@ -55,10 +54,7 @@ static int judge(const struct task *task, const struct plan *plan, struct error 
 			  plan->refusals.n, first->reason);
 	if (plan->refusals.n)
 		return error_hint(err, "%s", first->fix ? first->fix : "");
-	if (!wanted || !strcmp(wanted, plan->digest))
-		return 0;
-	error_set(err, ERROR_PLAN_CHANGED, "the plan would now be another than %.64s", wanted);
-	return error_hint(err, "ask for the plan again and look at it");
+	return plan_expected(plan, task->options.if_plan, err);
 }
 
 /* ---- ending ---- */

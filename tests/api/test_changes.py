@@ -141,9 +141,28 @@ def test_what_is_no_card(d, address, statuses):
         assert d.post(path(address, verb)).status in statuses
 
 
+def test_a_cancel_can_be_planned(d):
+    d.host.knob("block path=*snd_hda_intel/unbind")
+    task = d.post(path(RADEON, "bind"), headers={"Prefer": "respond-async"}).headers["Location"]
+    assert d.wait_for(lambda: "unbind" in (d.get(task).json()["message"] or ""), 20)
+    dry = d.post(f"{task}/cancel?dry_run=true")
+    assert dry.status == 200
+    check_golden("dry-run-cancel", dry.body)
+    assert d.get(task).json()["state"] == "running"
+    other = d.post(f"{task}/cancel", headers={"If-Plan": "0" * 64})
+    assert other.status == 409 and other.json()["code"] == "plan_changed"
+    assert d.post(f"{task}/cancel", headers={"If-Plan": dry.json()["plan"]["digest"]}).status == 200
+    d.host.knob("clear")
+    assert d.wait_for(lambda: d.get(task).json()["state"] == "cancelled", 20)
+    assert drivers(d) == ["radeon", "snd_hda_intel"]
+    over = d.post(f"{task}/cancel?dry_run=true")
+    assert over.status == 409 and "it is over" in over.json()["detail"]
+
+
 def test_no_such_task(d):
     check_golden("problem-no-task", d.get("/api/tasks/task-1").body)
     assert d.post("/api/tasks/task-1/cancel").status == 404
+    assert d.post("/api/tasks/task-1/cancel?dry_run=true").status == 404
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")

@@ -187,6 +187,16 @@ def test_etag_and_304(d):
     assert d.get(f"/api/gpu/devices/{GPU}", {"If-None-Match": tag}).status == 304    # it is as it was
 
 
+def test_a_dry_run_of_a_scan_reads_nothing(d):
+    plan = d.post("/api/gpu/devices/scan?dry_run=true")
+    assert plan.status == 200 and list(plan.json()) == ["plan"]
+    assert plan.json()["plan"]["steps"] == [] and plan.json()["plan"]["refusals"] == []
+    expected = {"If-Plan": plan.json()["plan"]["digest"]}
+    assert isinstance(d.post("/api/gpu/devices/scan", headers=expected).json(), list)
+    other = d.post("/api/gpu/devices/scan", headers={"If-Plan": "0" * 64})
+    assert other.status == 409 and other.json()["code"] == "plan_changed"
+
+
 def test_scan_reads_anew(d):
     assert d.get("/api/gpu/devices").json()[0]["driver"] == "nouveau"
     d.tree.bind(GPU_PATH, None)

@@ -185,6 +185,8 @@ def test_tasks(run, daemon, golden):
     done = run("task", "watch", "task-1")
     assert done.code == 0 and done.out == "task-1  start VM vm-100: succeeded\n"
     assert "cancelled" in run("task", "cancel", "task-2").out
+    daemon.on("POST", "/api/tasks/task-2/cancel?dry_run=true", stub.says(PLAN))
+    assert "Nothing was done" in run("task", "cancel", "task-2", "--plan").out
     assert json.loads(run("task", "list", "-o", "json").out) == tasks
     daemon.on("GET", "/api/tasks", stub.says([]))
     assert "nothing was asked" in run("task", "list").err

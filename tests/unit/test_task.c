@@ -495,7 +495,7 @@ static void test_cancel_and_what_is_urgent_end_asking_again(void **state)
 	atomic_store(&f->world->cell[1].deaf, -1);
 	task = submit(f, &world_operation, world_request(press, 2));
 	until_logged(f, DID_APPLY, 4);
-	assert_int_equal(task_cancel(f->engine, task_id(task), &err), 0);
+	assert_int_equal(task_cancel(f->engine, task_id(task), NULL, &err), 0);
 	assert_ends(f, task, TASK_CANCELLED, &err);
 	assert_cells(f, 0, 0, 0, 0);
 	atomic_store(&f->world->n_log, 0);
@@ -519,7 +519,7 @@ static void test_cancel_is_seen_between_steps(void **state)
 		atomic_store(&f->world->cell[n].hang, 1);
 		task = submit(f, &world_operation, world_request(four, 4));
 		until_logged(f, DID_APPLY, n + 1);
-		assert_int_equal(task_cancel(f->engine, task_id(task), &err), 0);
+		assert_int_equal(task_cancel(f->engine, task_id(task), NULL, &err), 0);
 		atomic_store(&f->world->cell[n].hang, 0);
 		assert_ends(f, task, TASK_CANCELLED, &err);
 		assert_int_equal(err.code, ERROR_CANCELLED);
@@ -527,6 +527,50 @@ static void test_cancel_is_seen_between_steps(void **state)
 		assert_int_equal(world_logged(f->world, DID_UNDO), n + 1);
 		assert_cells(f, 0, 0, 0, 0);
 	}
+}
+
+static void test_cancel_can_be_planned(void **state)
+{
+	struct fixture *f = *state;
+	struct task_outcome outcome;
+	struct plan *plan, *last = NULL;
+	char want[96];
+	struct error err;
+	struct task *task;
+	json_t *json;
+
+	for (int n = 0; n < 2; n++) {
+		atomic_store(&f->world->n_log, 0);
+		atomic_store(&f->world->cell[n].hang, 1);
+		task = submit(f, &world_operation, world_request(four, 2));
+		until_logged(f, DID_APPLY, n + 1);
+		plan = task_cancel_plan(f->engine, task_id(task), &err);
+		assert_non_null(plan);
+		json = plan_emit(plan);
+		snprintf(want, sizeof(want), "end %s and undo what it did, in %d step%s so far",
+			 task_id(task), n + 1, n ? "s" : "");
+		assert_non_null(strstr(json_string_value(json_object_get(
+			json_array_get(json_object_get(json_object_get(json, "plan"), "steps"), 0), "text")),
+				       want));
+		json_decref(json);
+		if (last) {
+			assert_int_equal(task_cancel(f->engine, task_id(task), last->digest, &err), -1);
+			assert_int_equal(err.code, ERROR_PLAN_CHANGED);
+		}
+		assert_int_equal(task_cancel(f->engine, task_id(task), plan->digest, &err), 0);
+		atomic_store(&f->world->cell[n].hang, 0);
+		world_await(f->engine, task, &outcome);
+		assert_int_equal(outcome.state, TASK_CANCELLED);
+		task_outcome_finish(&outcome);
+		assert_null(task_cancel_plan(f->engine, task_id(task), &err));
+		assert_int_equal(err.code, ERROR_CONFLICT);
+		task_unref(task);
+		plan_free(last);
+		last = plan;
+	}
+	plan_free(last);
+	assert_null(task_cancel_plan(f->engine, "task-none", &err));
+	assert_int_equal(err.code, ERROR_NOT_FOUND);
 }
 
 static void test_cancel_ends_a_wait(void **state)
@@ -545,7 +589,7 @@ static void test_cancel_ends_a_wait(void **state)
 		until_logged(f, DID_PROVE, 2);
 		if (no_return)
 			atomic_store(&f->world->cell[1].value, 0);
-		assert_int_equal(task_cancel(f->engine, task_id(task), &err), 0);
+		assert_int_equal(task_cancel(f->engine, task_id(task), NULL, &err), 0);
 		assert_ends(f, task, TASK_CANCELLED, &err);
 		assert_int_equal(err.code, ERROR_CANCELLED);
 		assert_cells(f, 0, 0, 0, 0);
@@ -561,13 +605,13 @@ static void test_cancel_is_refused_when_there_is_no_way_back(void **state)
 	atomic_store(&f->world->cell[3].hang, 1);
 	task = submit(f, &world_operation, world_request(final, 4));
 	until_logged(f, DID_APPLY, 4);
-	assert_int_equal(task_cancel(f->engine, task_id(task), &err), -1);
+	assert_int_equal(task_cancel(f->engine, task_id(task), NULL, &err), -1);
 	assert_int_equal(err.code, ERROR_CONFLICT);
 	atomic_store(&f->world->cell[3].hang, 0);
 	assert_ends(f, task_ref(task), TASK_SUCCEEDED, NULL);
-	assert_int_equal(task_cancel(f->engine, task_id(task), &err), -1);
+	assert_int_equal(task_cancel(f->engine, task_id(task), NULL, &err), -1);
 	assert_non_null(strstr(err.message, "over"));
-	assert_int_equal(task_cancel(f->engine, "task-0", &err), -1);
+	assert_int_equal(task_cancel(f->engine, "task-0", NULL, &err), -1);
 	assert_int_equal(err.code, ERROR_NOT_FOUND);
 	task_unref(task);
 }
@@ -594,7 +638,7 @@ static void test_cancel_of_what_is_queued_is_at_once(void **state)
 		strstr(json_string_value(json_object_get(json_array_get(json, 0), "message")),
 		       task_id(first)));
 	json_decref(json);
-	assert_int_equal(task_cancel(f->engine, task_id(second), &err), 0);
+	assert_int_equal(task_cancel(f->engine, task_id(second), NULL, &err), 0);
 	assert_ends(f, second, TASK_CANCELLED, NULL);
 	atomic_store(&f->world->cell[0].hang, 0);
 	assert_ends(f, first, TASK_SUCCEEDED, NULL);
@@ -1392,7 +1436,7 @@ static void *hammer(void *data)
 		if (!task)
 			continue;
 		if (i % 5 == 0)
-			task_cancel(f->engine, task_id(task), NULL);
+			task_cancel(f->engine, task_id(task), NULL, NULL);
 		json_decref(task_emit(task));
 		json_decref(task_list(f->engine, -1));
 		engine_poke(f->engine, NULL);
@@ -1454,6 +1498,7 @@ int main(void)
 		TEST(test_asking_again_has_an_end),
 		TEST(test_cancel_and_what_is_urgent_end_asking_again),
 		TEST(test_cancel_is_seen_between_steps),
+		TEST(test_cancel_can_be_planned),
 		TEST(test_cancel_ends_a_wait),
 		TEST(test_cancel_is_refused_when_there_is_no_way_back),
 		TEST(test_cancel_of_what_is_queued_is_at_once),
