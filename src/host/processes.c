@@ -10,8 +10,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/kcmp.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/fdpath.h"
 #include "base/id.h"
@@ -19,6 +22,7 @@
 enum {
 	PATH_TEXT = PATH_MAX,
 	PROC_PATH = 96,
+	PID_TEXT = 24,
 	MAPS_BYTES = 16 * 1024, /* longer than any line */
 	STAT_TEXT = 1024,
 	STAT_FLAGS = 9, /* fields of /proc/<pid>/stat are counted from 1 */
@@ -82,11 +86,11 @@ static bool is_kernel_thread(int proc, const char *pid)
 /* One pass, and the process that it is at. */
 struct pass {
 	const struct processes_visit *visit;
-	int proc; /* /proc */
-	int64_t pid;
-	int links;   /* of the process or thread */
-	bool init;   /* the first process was seen */
-	int refused; /* -errno: it may not be seen */
+	int proc;	       /* /proc */
+	int64_t pid, kthreadd; /* 0: the latter is not known */
+	int links;	       /* of the process or thread */
+	bool init;	       /* the first process was seen */
+	int refused;	       /* -errno: it may not be seen */
 };
 
 static int visit_link(void *data, int dir, const char *name)
@@ -190,6 +194,33 @@ static int visit_user(struct pass *pass, const char *name)
 	return is_gone(r) ? 0 : r;
 }
 
+/*
+ * Kernel threads share the (empty) table of files of the one that starts them all; what is not
+ * theirs never does, since execve(2) gives a table of one's own. So that one is looked at as
+ * processes are, and who shares its table is done with it: one call, and no text to be made.
+ */
+static bool is_done_with_kthreadd(const struct pass *pass, const char *name)
+{
+	long r = -1;
+
+	if (pass->kthreadd == pass->pid)
+		return false;
+	if (pass->kthreadd)
+		r = syscall(SYS_kcmp, (pid_t)pass->kthreadd, (pid_t)pass->pid, KCMP_FILES, 0, 0);
+	return r < 0 ? is_kernel_thread(pass->proc, name) : !r;
+}
+
+/* Only where pids of this /proc are those of our own system calls, and are not of a container. */
+static int64_t find_kthreadd(const struct host_root *root)
+{
+	char self[PID_TEXT];
+
+	if (!root->real || fdpath_readlink(root->fd, "proc/self", self, sizeof(self)) < 0 ||
+	    pid_of(self) != getpid())
+		return 0;
+	return is_kernel_thread(root->fd, "proc/2") ? 2 : 0;
+}
+
 static int visit_process(void *data, int proc, const char *name)
 {
 	struct pass *pass = data;
@@ -197,7 +228,7 @@ static int visit_process(void *data, int proc, const char *name)
 	pass->proc = proc;
 	pass->pid = pid_of(name);
 	pass->init |= pass->pid == 1;
-	if (pass->pid && !is_kernel_thread(proc, name))
+	if (pass->pid && !is_done_with_kthreadd(pass, name))
 		pass->refused = visit_user(pass, name);
 	return pass->refused;
 }
@@ -216,7 +247,7 @@ static int refuse(const struct host_root *root, int64_t pid, int r, struct error
 int processes_visit(const struct host_root *root, const struct processes_visit *visit,
 		    struct error *err)
 {
-	struct pass pass = { .visit = visit };
+	struct pass pass = { .visit = visit, .kthreadd = find_kthreadd(root) };
 	int r = fdpath_each(root->fd, "proc", visit_process, &pass);
 
 	if (pass.refused)
