@@ -11,6 +11,8 @@
 struct change_request {
 	char address[PCI_ADDRESS_TEXT];
 	bool function_only;
+	/* when it was planned: there was something to do; nobody had the card */
+	bool changes, unheld;
 };
 
 void *gpu_change_new(const char *address, bool function_only)
@@ -28,7 +30,7 @@ typedef int unit_planner(struct plan *plan, const struct card_facts *facts, cons
 		    struct error *err);
 
 /* What the look read lives as long as the look; the plan copies what it keeps. */
-static int plan_change(const struct change_request *request, void *services, bool locked,
+static int plan_change(struct change_request *request, void *services, bool locked,
 		       struct plan *plan, unit_planner *planner,
 		       struct error *err)
 {
@@ -36,7 +38,11 @@ static int plan_change(const struct change_request *request, void *services, boo
 
 	if (card_look(services, request->address, request->function_only, locked, &look, err) < 0)
 		return -1;
-	return planner(plan, &look.facts, &look.unit, err);
+	request->unheld = card_look_unheld(&look);
+	if (planner(plan, &look.facts, &look.unit, err) < 0)
+		return -1;
+	request->changes = plan->steps.n;
+	return 0;
 }
 
 static int locks(void *request, void *services, struct plan *plan)
@@ -75,7 +81,8 @@ static json_t *device(void *request, void *services, struct error *err)
 	struct wire_device view;
 
 	/* it is done; so who cannot be asked any more is no reason to call it undone, and no card is */
-	if (card_look_shown(services, r->address, r->function_only, &look, &why) < 0) {
+	if (card_look_shown(services, r->address, r->function_only, !r->changes,
+			    r->changes && r->unheld, &look, &why) < 0) {
 		if (why.code == ERROR_NOT_FOUND) {
 			*err = why;
 			return NULL;

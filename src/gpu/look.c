@@ -6,6 +6,7 @@
 
 #include "base/fdpath.h"
 #include "gpu/record.h"
+#include "host/modules.h"
 
 void card_look_finish(struct card_look *look)
 {
@@ -261,19 +262,46 @@ int card_find(struct gpu_services *services, const char *address, bool function_
 	return 0;
 }
 
+bool card_look_unheld(const struct card_look *look)
+{
+	const struct list *holders = look->facts.gpu.holders;
+
+	for (LIST_EACH(const struct holder, h, holders ? holders : &(struct list){ 0 }))
+		if (!holder_lets_go(h))
+			return false;
+	return holders;
+}
+
+static bool unused(const struct gpu_services *services, const struct card_look *look)
+{
+	const char *driver;
+
+	for (size_t i = 0; i < look->unit.n; i++) {
+		driver = look->unit.functions[i]->driver;
+		if (!driver || !driver_unused(services->root, driver))
+			return false;
+	}
+	return true;
+}
+
 int card_look_shown(struct gpu_services *services, const char *address, bool function_only,
-		    struct card_look *ret, struct error *err)
+		    bool fresh, bool unheld, struct card_look *ret, struct error *err)
 {
 	CLEAN_LOOK struct card_look look = { 0 };
 
-	if (find(services, address, function_only, &look, err) < 0 ||
-	    look_again(services, address, &look, err) < 0)
+	if (find(services, address, function_only, &look, err) < 0)
+		return -1;
+	if (fresh && look_again(services, address, &look, err) < 0)
 		return -1;
 	unit_of(&look, function_only);
 	look.facts.gpu.inventory = look.inventory;
-	if (card_look_record(services, &look, err) < 0 ||
-	    read_holders(services, &look, err) < 0 ||
-	    read_critical(services, &look, false, err) < 0)
+	if (card_look_record(services, &look, err) < 0)
+		return -1;
+	if (unheld && unused(services, &look))
+		look.facts.gpu.holders = arena_new_of(look.arena, struct list);
+	else if (read_holders(services, &look, err) < 0)
+		return -1;
+	if (read_critical(services, &look, false, err) < 0)
 		return -1;
 	read_domains(services, &look);
 	read_assignments(services, &look);

@@ -11,15 +11,22 @@
 #include "gpu/quarantine.h"
 #include "gpu/steps_parts.h"
 #include "host/holders.h"
+#include "host/modules.h"
 
 /* ---- what any unbind wants first ---- */
 
-/* Holders were read before the plan; whoever came since is found here, straight before the write. */
-static int not_held(const struct gpu_services *sv, const struct function_step *s, struct error *err)
+/*
+ * Holders were read before the plan; whoever came since is found here, straight before the write. Where
+ * the kernel counts nobody at all there is nobody to be found.
+ */
+static int not_held(const struct gpu_services *sv, const struct function_step *s,
+		    const char *driver, struct error *err)
 {
 	CLEANUP(arena_freep) struct arena *arena = arena_new();
 	struct list addresses = { 0 }, holders = { 0 };
 
+	if (driver_unused(sv->root, driver))
+		return 0;
 	*list_add(arena, &addresses, struct pci_address) = step_address(s);
 	if (privd_holders(sv->privd, &addresses, arena, &holders, err) < 0)
 		return error_wrap(err, "who has %s open cannot be told", s->address);
@@ -45,7 +52,7 @@ static int unbind(void *services, const struct function_step *s, const char *nam
 	const struct gpu_services *sv = services;
 	const bool locks = !strcmp(name, "nvidia");
 	struct error why = { 0 };
-	int r = not_held(sv, s, &why);
+	int r = not_held(sv, s, name, &why);
 
 	take = take && locks && !r;
 	if (take)

@@ -8,8 +8,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -21,17 +21,52 @@
 #include "privd/ops.h"
 #include "privd/process.h"
 
+enum {
+	IDLE_MAX = 2,	  /* children that wait for more */
+	IDLE_MS = 2000,	  /* so long */
+	OPERATIONS_MAX = 64, /* what one may leave behind in its memory goes with it */
+};
+
+/* What a child is told to do: one message on its link. It answers with an empty one, and its data. */
+struct order {
+	struct privd_request request;
+	struct privd_child told;
+	bool strike;
+};
+
+static ssize_t send_with(int link, const void *bytes, size_t n, int fd)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct iovec part = { .iov_base = (void *)(uintptr_t)bytes, .iov_len = n };
+	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
+	struct cmsghdr *header;
+
+	if (fd >= 0) {
+		message.msg_control = &control;
+		message.msg_controllen = sizeof(control);
+		header = CMSG_FIRSTHDR(&message);
+		*header = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
+					    .cmsg_type = SCM_RIGHTS,
+					    .cmsg_len = CMSG_LEN(sizeof(int)) };
+		memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+	}
+	return sendmsg(link, &message, MSG_NOSIGNAL);
+}
+
 /*
  * Sockets above all must not stay open here: a child that sleeps for ever would keep the daemon
  * from seeing that privd is gone.
  */
-static void keep_only(int root, int record, int data)
+static void keep_only(int root, int record, int link)
 {
 	unsigned first = STDERR_FILENO + 1;
 
 	for (;;) {
 		unsigned next = ~0U;
-		const int keep[] = { root, record, data };
+		const int keep[] = { root, record, link };
 
 		for (size_t i = 0; i < ARRAY_SIZE(keep); i++)
 			if ((unsigned)keep[i] >= first && (unsigned)keep[i] < next)
@@ -52,31 +87,53 @@ static void plain_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* In the child; `privd` is the parent's pid. */
-static _Noreturn void child_main(const struct children *children, const struct child *me,
-				 pid_t privd, const struct privd_request *request, bool strike)
+/*
+ * One operation. While nothing is on record, this child must not outlive privd; once it is, it may.
+ * 0, or -1: it cannot go on.
+ */
+static int carry_out(const struct host_root *root, int file, int link, const struct order *order)
 {
-	struct record record = { .child = me->told };
+	struct record record = { .child = order->told };
 	struct op op = {
-		.root = children->root, .request = request, .data = me->data, .strike = strike
+		.root = root, .request = &order->request, .data = -1, .strike = order->strike
 	};
+	ssize_t n;
 
-	/* until the record is written, this child must not outlive privd; after, it may */
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != privd)
-		_exit(EXIT_FAILURE);
-	plain_signals();
-	keep_only(children->root->fd, me->record, me->data);
-	if (record_begin(me->record, &record) < 0)
-		_exit(EXIT_FAILURE);
+	if (record_begin(file, &record) < 0)
+		return -1;
 	prctl(PR_SET_PDEATHSIG, 0);
-
 	record.status = (uint16_t)op_run(&op);
 	record.error = op.error;
 	record.value = op.value;
 	record.length = op.length;
 	record.done = 1;
-	_exit(record_end(me->record, &record) < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+	if (record_end(file, &record) < 0)
+		return -1;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	n = send_with(link, "", 1, op.data);
+	cleanup_closep(&op.data);
+	return n < 0 ? -1 : 0;
+}
+
+/* In the child; `privd` is the parent's pid. Its end of the link is closed when no more is wanted. */
+static _Noreturn void child_main(const struct children *children, int record, int link, pid_t privd)
+{
+	struct order order;
+	ssize_t n;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != privd)
+		_exit(EXIT_FAILURE);
+	plain_signals();
+	keep_only(children->root->fd, record, link);
+	for (;;) {
+		n = recv(link, &order, sizeof(order), 0);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n != (ssize_t)sizeof(order) ||
+		    carry_out(children->root, record, link, &order) < 0 || getppid() != privd)
+			_exit(n ? EXIT_FAILURE : EXIT_SUCCESS);
+	}
 }
 
 static int64_t wall_ms(void)
@@ -112,19 +169,32 @@ static struct privd_reply reply_about(const struct child *child, enum privd_stat
 	return reply;
 }
 
+static const struct child nobody = { .pidfd = -1, .record = -1, .link = -1, .data = -1 };
+
+/* The place is free again. One of our own that still waits for orders ends. */
 static void child_clear(const struct children *children, struct child *child)
 {
 	unlinkat(children->directory, child->name, 0);
 	cleanup_closep(&child->pidfd);
 	cleanup_closep(&child->record);
+	cleanup_closep(&child->link);
 	cleanup_closep(&child->data);
-	*child = (struct child){ .pidfd = -1, .record = -1, .data = -1 };
+	if (child->pid) {
+		kill(child->pid, SIGKILL);
+		waitpid(child->pid, NULL, 0);
+	}
+	*child = nobody;
+}
+
+static bool is_idle(const struct child *child)
+{
+	return child->pid && !child->told.id;
 }
 
 static struct child *free_place(struct children *children)
 {
 	for (size_t i = 0; i < PRIVD_CHILDREN; i++)
-		if (!children->child[i].told.id)
+		if (!children->child[i].told.id && !children->child[i].pid)
 			return &children->child[i];
 	return NULL;
 }
@@ -170,34 +240,64 @@ static const struct child *in_the_way(const struct children *children,
 	return found;
 }
 
-static int launch(struct children *children, struct child *child,
-		  const struct privd_request *request)
+static int launch(struct children *children, struct child *child)
 {
-	enum privd_op op = request->header.op;
-	bool strike = fault_take_inside(op);
 	pid_t privd = getpid(), pid;
+	int link[2], r;
 
 	child->record = record_create(children->directory, child->name);
 	if (child->record < 0)
 		return child->record;
-	child->data = memfd_create("privd-answer", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (child->data < 0)
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link))
 		return -errno;
+	child->link = link[0];
 	pid = fork();
-	if (pid < 0)
-		return -errno;
+	r = -errno;
 	if (!pid)
-		child_main(children, child, privd, request, strike);
-	child->told.pid = (uint32_t)pid;
-	child->told.start_time = process_start_time(pid);
-	/* it is our own and not yet reaped: the pid is still its own */
-	child->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (child->pidfd >= 0)
-		return 0;
-	/* Without memory for that there is no watching it. Its record stays, for the next privd. */
-	kill(pid, SIGKILL);
-	child->name[0] = '\0';
-	return -ENOMEM;
+		child_main(children, child->record, link[1], privd);
+	close(link[1]);
+	if (pid < 0)
+		return r;
+	child->pid = pid;
+	child->start_time = process_start_time(child->pid);
+	return 0;
+}
+
+static int give_order(struct child *child, const struct privd_request *request,
+		      const struct privd_child *told, bool strike)
+{
+	struct order order = { *request, *told, strike };
+
+	child->told = *told;
+	child->told.pid = (uint32_t)child->pid;
+	child->told.start_time = child->start_time;
+	return send_with(child->link, &order, sizeof(order), -1) < 0 ? -errno : 0;
+}
+
+/* A child that waits for orders, or a new one, has it now. NULL: *reason says why not. */
+static struct child *child_for(struct children *children, const struct privd_request *request,
+			       const struct privd_child *told, int *reason)
+{
+	bool strike = fault_take_inside(request->header.op);
+	struct child *child;
+
+	for (size_t i = 0; i < PRIVD_CHILDREN; i++) {
+		child = &children->child[i];
+		if (!is_idle(child))
+			continue;
+		if (!give_order(child, request, told, strike))
+			return child;
+		child_clear(children, child);	/* somebody ended it */
+	}
+	child = free_place(children);
+	*reason = child ? launch(children, child) : -EAGAIN;
+	if (!*reason)
+		*reason = give_order(child, request, told, strike);
+	if (!*reason)
+		return child;
+	if (child)
+		child_clear(children, child);
+	return NULL;
 }
 
 static void set_deadline(const struct children *children, struct child *child)
@@ -212,34 +312,37 @@ bool children_start(struct children *children, const struct privd_request *reque
 		    struct privd_reply *reply)
 {
 	const struct child *other = in_the_way(children, request);
-	struct child *child = free_place(children);
 	enum privd_op op = request->header.op;
-	int r;
+	const struct privd_child told = { .id = request->header.id,
+					  .op = (uint16_t)op,
+					  .since_ms = wall_ms(),
+					  .address = request->address,
+					  .write = privd_op_writes(op) };
+	struct child *child;
+	int reason = 0;
 
 	if (other) {
 		*reply = reply_to(request, other->told.stuck ? PRIVD_STUCK : PRIVD_BUSY);
 		reply->pid = other->told.pid;
 		return false;
 	}
+	fault_strike(op, FAULT_BEFORE);
+	child = child_for(children, request, &told, &reason);
 	if (!child) {
-		*reply = reply_to(request, PRIVD_TOO_MANY);
+		*reply = reply_to(request, reason == -EAGAIN ? PRIVD_TOO_MANY : PRIVD_FAILED);
+		reply->error = reason == -EAGAIN ? 0 : -reason;
 		return false;
 	}
-	fault_strike(op, FAULT_BEFORE);
-	child->told = (struct privd_child){ .id = request->header.id,
-					    .op = (uint16_t)op,
-					    .since_ms = wall_ms(),
-					    .address = request->address,
-					    .write = privd_op_writes(op) };
 	child->asker = asker;
+	child->operations++;
 	set_deadline(children, child);
-	r = launch(children, child, request);
-	if (r >= 0)
-		return true;
-	child_clear(children, child);
-	*reply = reply_to(request, PRIVD_FAILED);
-	reply->error = -r;
-	return false;
+	return true;
+}
+
+/* What becomes readable when there is news of it: the link to our own, the pidfd of another's. */
+static int news_of(const struct child *child)
+{
+	return child->link >= 0 ? child->link : child->pidfd;
 }
 
 nfds_t children_poll(const struct children *children, struct pollfd *fds)
@@ -247,8 +350,8 @@ nfds_t children_poll(const struct children *children, struct pollfd *fds)
 	nfds_t n = 0;
 
 	for (size_t i = 0; i < PRIVD_CHILDREN; i++)
-		if (children->child[i].told.id)
-			fds[n++] = (struct pollfd){ .fd = children->child[i].pidfd,
+		if (children->child[i].told.id || children->child[i].pid)
+			fds[n++] = (struct pollfd){ .fd = news_of(&children->child[i]),
 						    .events = POLLIN };
 	return n;
 }
@@ -260,7 +363,7 @@ int children_timeout(const struct children *children)
 	for (size_t i = 0; i < PRIVD_CHILDREN; i++) {
 		const struct child *c = &children->child[i];
 
-		if (c->told.id && !c->told.stuck && c->deadline < next)
+		if (((c->told.id && !c->told.stuck) || is_idle(c)) && c->deadline < next)
 			next = c->deadline;
 	}
 	if (next == UINT64_MAX)
@@ -268,11 +371,34 @@ int children_timeout(const struct children *children)
 	return next <= now ? 0 : (int)(next - now);
 }
 
-static bool has_ended(const struct child *child)
+static bool has_news(const struct child *child)
 {
-	struct pollfd p = { .fd = child->pidfd, .events = POLLIN };
+	struct pollfd p = { .fd = news_of(child), .events = POLLIN };
 
 	return poll(&p, 1, 0) == 1;
+}
+
+/* Our own says that it is done, and has its answer; false: it is dead. */
+static bool says_done(struct child *child)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	char byte;
+	struct iovec part = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr message = { .msg_iov = &part,
+				  .msg_iovlen = 1,
+				  .msg_control = &control,
+				  .msg_controllen = sizeof(control) };
+	struct cmsghdr *header;
+
+	if (recvmsg(child->link, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) != 1)
+		return false;
+	header = CMSG_FIRSTHDR(&message);
+	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
+		memcpy(&child->data, CMSG_DATA(header), sizeof(child->data));
+	return true;
 }
 
 /* The answer, sealed so that it stays as it is while the daemon reads it. */
@@ -299,22 +425,46 @@ static struct privd_reply outcome(const struct child *child)
 	return reply;
 }
 
+/* It waits for orders from now on, or ends: there are others that do, it is old, or it was stuck. */
+static void put_back(struct children *children, struct child *child)
+{
+	size_t idle = 0;
+
+	for (size_t i = 0; i < PRIVD_CHILDREN; i++)
+		idle += is_idle(&children->child[i]);
+	if (child->told.stuck || idle >= IDLE_MAX || child->operations >= OPERATIONS_MAX ||
+	    record_clear(child->record) < 0) {
+		child_clear(children, child);
+		return;
+	}
+	child->told = (struct privd_child){ 0 };
+	child->asker = 0;
+	child->deadline = time_monotonic_ms() + IDLE_MS;
+}
+
 bool children_ended(struct children *children, struct privd_reply *reply, uint64_t *asker,
 		    int *data)
 {
 	struct child *child = NULL;
+	bool own, alive;
 
-	for (size_t i = 0; i < PRIVD_CHILDREN && !child; i++)
-		if (children->child[i].told.id && has_ended(&children->child[i]))
-			child = &children->child[i];
+	for (size_t i = 0; i < PRIVD_CHILDREN && !child; i++) {
+		child = &children->child[i];
+		if (is_idle(child) && has_news(child))
+			child_clear(children, child);	/* somebody ended it */
+		if (!child->told.id || !has_news(child))
+			child = NULL;
+	}
 	if (!child)
 		return false;
-	if (child->data >= 0) /* our own, not an earlier privd's */
-		waitpid((pid_t)child->told.pid, NULL, 0);
-	fault_strike(child->told.op, FAULT_AFTER);
+	own = child->link >= 0;
+	alive = own && says_done(child);
+	if (own)	/* what an earlier privd began is no operation of this one */
+		fault_strike(child->told.op, FAULT_AFTER);
 	*reply = outcome(child);
 	*asker = child->asker;
 	*data = *asker ? seal(child, reply->length) : -1;
+	cleanup_closep(&child->data);
 	if (*data < 0)
 		reply->length = 0;
 	if (*asker) {
@@ -323,8 +473,20 @@ bool children_ended(struct children *children, struct privd_reply *reply, uint64
 		reply->ended = child->told.op;
 		reply->header.op = PRIVD_LATE;
 	}
-	child_clear(children, child);
+	if (alive)
+		put_back(children, child);
+	else
+		child_clear(children, child);
 	return true;
+}
+
+void children_rest(struct children *children)
+{
+	uint64_t now = time_monotonic_ms();
+
+	for (size_t i = 0; i < PRIVD_CHILDREN; i++)
+		if (is_idle(&children->child[i]) && children->child[i].deadline <= now)
+			child_clear(children, &children->child[i]);
 }
 
 bool children_expired(struct children *children, struct privd_reply *reply, uint64_t *asker)
@@ -394,7 +556,7 @@ int children_init(struct children *children, const struct host_root *root, int d
 	children->root = root;
 	children->directory = directory;
 	for (size_t i = 0; i < PRIVD_CHILDREN; i++)
-		children->child[i] = (struct child){ .pidfd = -1, .record = -1, .data = -1 };
+		children->child[i] = nobody;
 	copy = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	dir = copy < 0 ? NULL : fdopendir(copy);
 	if (!dir)

@@ -2,7 +2,9 @@
 /*
  * The operations under way, each in a forked child: a write into sysfs can sleep for ever, and then
  * only that child does. Past its deadline a child is stuck: it is left alone (a signal would not
- * end it), who asked is told, and its address is closed for everything else until it ends.
+ * end it), who asked is told, and its address is closed for everything else until it ends. A child
+ * that is done waits a little for the next operation: a change is a dozen of them, and a fork costs
+ * more than most do.
  *
  * At most PRIVD_CHILDREN. Children that an earlier privd left are found again by their records
  * (record.h) and count as stuck. Owned by privd's one thread.
@@ -17,14 +19,18 @@
 #include "privd/record.h"
 
 struct child {
-	struct privd_child told; /* as PRIVD_LIVE tells it; id 0: this place is free */
-	int pidfd;
+	struct privd_child told; /* as PRIVD_LIVE tells it; id 0: it has nothing to do */
+	pid_t pid; /* of our own; 0: an earlier privd's child, or, with nothing to do, a free place */
+	uint64_t start_time; /* of that */
+	int link;  /* to our own: orders out, a word that it is done back; -1 */
+	int pidfd; /* of an earlier privd's; -1 */
 	int record;
-	int data; /* memfd for the long answer; -1: an earlier privd's child */
+	int data; /* memfd with the long answer, when it came; -1 */
 	char name[RECORD_NAME];
 	uint64_t asker;	   /* connection to answer; 0 when it was answered */
-	uint64_t deadline; /* CLOCK_MONOTONIC ms */
+	uint64_t deadline; /* CLOCK_MONOTONIC ms; with nothing to do: when it ends */
 	unsigned deadline_ms;
+	unsigned operations; /* it had so far */
 };
 
 struct children {
@@ -50,7 +56,7 @@ nfds_t children_poll(const struct children *children, struct pollfd *fds);
 int children_timeout(const struct children *children);
 
 /*
- * One child that has ended, whose place is then free; false when there is none. *reply says what
+ * One operation that has ended; false when there is none. *reply says what
  * came out: to `*asker`, or, where that is 0, a PRIVD_LATE for everybody. *data is the sealed
  * answer, the caller's to close; -1 without one.
  */
@@ -61,6 +67,9 @@ bool children_ended(struct children *children, struct privd_reply *reply, uint64
  * *asker is 0 when nobody is to be told.
  */
 bool children_expired(struct children *children, struct privd_reply *reply, uint64_t *asker);
+
+/* Ends those that had nothing to do for a while. */
+void children_rest(struct children *children);
 
 /* That connection is gone: what it asked for ends with a PRIVD_LATE for everybody. */
 void children_orphan(struct children *children, uint64_t asker);

@@ -329,6 +329,7 @@ static void serve(void)
 		if (fds[0].revents)
 			return;
 		tell_ends();
+		children_rest(&privd.children);
 		/* what a daemon that is gone had asked for comes before what its successor asks about */
 		while (server_receive(&privd.server, &request, &from))
 			handle(from, &request);

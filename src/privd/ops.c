@@ -7,6 +7,7 @@
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/vfs.h>
 
 #include "base/fdpath.h"
@@ -120,8 +121,12 @@ enum privd_status op_answer(struct op *op, const void *bytes, size_t n)
 
 	if (n > PRIVD_DATA_MAX - op->length)
 		return op_result(op, -EFBIG);
+	if (op->data < 0)
+		op->data = memfd_create("privd-answer", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (op->data < 0)
+		return op_result(op, -errno);
 	while (n) {
-		ssize_t done = write(op->data, from, n);
+		ssize_t done = pwrite(op->data, from, n, (off_t)op->length);
 
 		if (done < 0 && errno == EINTR)
 			continue;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What privd can do: one function per operation, each run in a child of its own, which may end in
+ * What privd can do: one function per operation, run in a child that does one at a time and may end in
  * the middle or never. So they own nothing that outlives them, and say what came out in struct op.
  *
  * Every path is made of numbers and of names that were checked; nothing is written to a file system
@@ -21,7 +21,7 @@ struct op {
 	const struct host_root *root;
 	const struct privd_request *request;
 	char device[PCI_ADDRESS_TEXT]; /* the address as text; "" without one */
-	int data;		       /* memfd for a long answer */
+	int data;		       /* memfd with the long answer; -1: nothing in it yet */
 	bool strike;		       /* a fault: kill the parent straight before the write */
 	/* what came out */
 	uint64_t value;

@@ -71,6 +71,13 @@ int record_end(int fd, const struct record *record)
 	return put(fd, record);
 }
 
+int record_clear(int fd)
+{
+	static const struct record empty;
+
+	return put(fd, &empty);
+}
+
 bool record_read(int fd, struct record *record)
 {
 	struct record r;

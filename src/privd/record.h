@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What is on file about a running operation, in RUN/privd-children/: made by privd before it forks,
- * filled in by the child before it does anything, and again with what came out; removed by privd
- * once the end was told. So whoever kills privd, and whenever, the next one finds each child that
+ * filled in by the child before it does anything, and again with what came out; emptied by privd once
+ * the end was told, and removed with the child. So whoever kills privd, and whenever, the next one finds each child that
  * may still write to the machine.
  *
  * A child that has not yet filled in its record dies with privd (PR_SET_PDEATHSIG), and the next
@@ -38,5 +38,7 @@ int record_create(int directory, char name[static RECORD_NAME]);
 int record_begin(int fd, struct record *record);
 /* What came out. */
 int record_end(int fd, const struct record *record);
+/* It was told: the record is empty again, for the next operation of the same child. 0, or -errno. */
+int record_clear(int fd);
 /* False when it is empty, of another boot, or no record. */
 bool record_read(int fd, struct record *record);

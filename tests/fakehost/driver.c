@@ -14,6 +14,7 @@
 
 #include "core.h"
 #include "iommu.h"
+#include "process.h"
 #include "uevent.h"
 
 struct known {
@@ -244,6 +245,21 @@ static const struct attr driver_attrs[] = {
 
 /* ---- modules ---- */
 
+/*
+ * The kernel counts whoever has a node of the module's devices open (kernel/module/main.c). Here no node
+ * knows its module: each counts for all but VFIO's, and those for VFIO's. None is none either way.
+ */
+static int refcnt_show(void *owner, const struct attr *attr, struct text *out)
+{
+	const struct node *module = owner;
+
+	(void)attr;
+	text_addf(out, "%u\n", process_nodes(!strncmp(module->name, "vfio", 4)));
+	return 0;
+}
+
+static const struct attr refcnt_attr = { .name = "refcnt", .mode = 0444, .show = refcnt_show };
+
 struct node *module_dir(const char *name)
 {
 	struct node *dir = node_dir(NULL, "sys/module");
@@ -253,7 +269,7 @@ struct node *module_dir(const char *name)
 		return m;
 	m = node_dir(dir, name);
 	node_text(m, "initstate", 0444, "live\n");
-	node_text(m, "refcnt", 0444, "0\n");
+	node_files(m, &refcnt_attr, 1, m);
 	node_dir(m, "holders");
 	uevent_send("add", m, "module", "");
 	return m;

@@ -47,6 +47,29 @@ unsigned process_holds(const char *path)
 	return n;
 }
 
+static bool is_node(const char *path, bool vfio)
+{
+	static const char dev[] = "/dev/", of_vfio[] = "/dev/vfio/";
+
+	return !strncmp(path, dev, strlen(dev)) &&
+	       !strncmp(path, of_vfio, strlen(of_vfio)) == vfio;
+}
+
+unsigned process_nodes(bool vfio)
+{
+	unsigned n = 0;
+
+	for (struct process *p = processes; p; p = p->next) {
+		for (struct file *f = p->files; f; f = f->next)
+			n += is_node(f->path, vfio);
+		for (const char *map = p->maps; map; map = strchr(map, ',')) {
+			map += *map == ',';
+			n += is_node(map, vfio);
+		}
+	}
+	return n;
+}
+
 static int cmdline_show(void *owner, const struct attr *attr, struct text *out)
 {
 	const struct process *p = owner;

@@ -13,4 +13,6 @@ int process_kill(int pid);
 
 /* How many open files of living processes are this path. */
 unsigned process_holds(const char *path);
+/* How many device nodes living processes have open or mapped: those of VFIO, or all others. */
+unsigned process_nodes(bool vfio);
 void process_make(void);

@@ -43,7 +43,9 @@ def start(host, state, *options, **kw):
 
 
 def records(state):
-    return os.listdir(os.path.join(state, "run/privd-children"))
+    """Those that tell of something: a child that waits for more to do has an empty one."""
+    folder = pathlib.Path(state) / "run/privd-children"
+    return [path.name for path in folder.iterdir() if any(path.read_bytes())]
 
 
 # ---- a tree of plain files ----
