@@ -2,9 +2,7 @@
 /* See modules.h. Lists: modules.dep(5), modules.builtin; both have the path of a .ko a line. */
 #include "host/modules.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/fdpath.h"
@@ -70,34 +68,12 @@ enum fact module_available(const struct host_root *root, const char *driver, str
 	return read_all ? FACT_NO : FACT_UNKNOWN;
 }
 
-/* What is left of the module's references without those of modules that need it; -errno. */
-static int64_t references(const struct host_root *root, const char *module, bool dependents)
-{
-	CLEANUP(arena_freep) struct arena *arena = arena_new();
-	char path[PATH_TEXT], text[NUMBER_TEXT], *end;
-	struct list names = { 0 };
-	int64_t n;
-	int r;
-
-	snprintf(path, sizeof(path), "%s/refcnt", module);
-	r = (int)fdpath_read(root->fd, path, text, sizeof(text));
-	if (r < 0)
-		return r;
-	n = strtoll(text, &end, 10);
-	if (end == text || *end)
-		return -EINVAL;
-	if (!dependents)
-		return n;
-	snprintf(path, sizeof(path), "%s/holders", module);
-	r = fdpath_list(root->fd, path, arena, &names);
-	return r < 0 ? r : n - (int64_t)names.n;
-}
-
 bool driver_unused(const struct host_root *root, const char *driver)
 {
-	char module[PATH_TEXT];
+	char path[PATH_TEXT], text[NUMBER_TEXT];
 
-	snprintf(module, sizeof(module), "sys/bus/pci/drivers/%.60s/module", driver);
-	return references(root, module, false) == 0 &&
-	       (!driver_is_vfio(driver) || references(root, "sys/module/vfio", true) == 0);
+	if (driver_is_vfio(driver) && fdpath_exists(root->fd, "dev/vfio/devices") != 0)
+		return false;
+	snprintf(path, sizeof(path), "sys/bus/pci/drivers/%.60s/module/refcnt", driver);
+	return fdpath_read(root->fd, path, text, sizeof(text)) > 0 && !strcmp(text, "0");
 }

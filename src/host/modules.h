@@ -13,12 +13,15 @@ enum fact module_available(const struct host_root *root, const char *driver, str
 			   const char **evidence);
 
 /*
- * True when by the kernel's own count nobody uses anything of that driver: no file of its device nodes
- * is open or mapped, and nothing of the kernel's stands on its module. Opening any of them takes a
- * reference of the module (fs/char_dev.c, chrdev_open; drm_stub_open; sound/core, snd_pcm_open and
- * snd_ctl_open; drivers/i2c, i2c_get_adapter; drivers/vfio, vfio_df_device_first_open), and vfio's own
- * counts those who have a group or container. False when there are some, when the driver is built in,
- * and when it cannot be told: then look who they are (holders_find). Not counted: BARs that are mapped
- * through sysfs.
+ * True when by the kernel's own count nobody uses anything of that driver: no device node of it is open
+ * or mapped in a way that an unbind would wait for, and nothing of the kernel's stands on its module.
+ * Opening one takes a reference of the module (drivers/gpu/drm/drm_drv.c, drm_stub_open; sound/core,
+ * snd_pcm_open and snd_ctl_open; drivers/i2c/i2c-core-base.c, i2c_get_adapter; drivers/vfio/vfio_main.c,
+ * vfio_df_device_first_open).
+ *
+ * False when there are some, when the driver is built in, and when it cannot be told, as where VFIO's
+ * devices have nodes of their own, whose opening counts for another module: then look who they are
+ * (holders_find). Not counted either: BARs mapped through sysfs, and who has a VFIO group and no device
+ * of it.
  */
 bool driver_unused(const struct host_root *root, const char *driver);
