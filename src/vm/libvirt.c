@@ -172,26 +172,34 @@ static void tell_connected(struct virt *virt)
 		virt->events.connected(virt->events.data);
 }
 
-/* False: there is nothing more to be had of this connection. */
-static bool next_news(struct virt *virt, struct news *ret, bool *overflow)
+enum coming {
+	LOST, /* there is nothing more to be had of this connection */
+	NEWS,
+	DROPPED, /* there was more than the queue holds */
+	QUIET, /* nothing for virt_timing.quiet */
+};
+
+static enum coming next_news(struct virt *virt, struct news *ret)
 {
-	bool good;
+	struct timespec until = time_in_ms(virt_timing.quiet);
+	enum coming coming = LOST;
+	int r = 0;
 
 	lock_take(&virt_lock);
-	while (virt->standing == UP && !virt->stopping && !virt->waiting && !virt->overflow)
-		lock_wait(&virt_lock, &virt->changed);
-	good = virt->standing == UP && !virt->stopping;
-	*overflow = virt->overflow;
-	if (virt->overflow) {
+	while (virt->standing == UP && !virt->stopping && !virt->waiting && !virt->overflow && !r)
+		r = lock_wait_until(&virt_lock, &virt->changed, &until);
+	if (virt->standing == UP && !virt->stopping)
+		coming = virt->overflow ? DROPPED : virt->waiting ? NEWS : QUIET;
+	if (coming == DROPPED) {
 		virt->overflow = false;
 		virt->waiting = 0;
-	} else if (good) {
+	} else if (coming == NEWS) {
 		*ret = virt->queue[virt->first];
 		virt->first = (virt->first + 1) % QUEUE;
 		virt->waiting--;
 	}
 	lock_give(&virt_lock);
-	return good;
+	return coming;
 }
 
 static void uuid_text(const unsigned char uuid[static VIR_UUID_BUFLEN],
@@ -204,7 +212,28 @@ static void uuid_text(const unsigned char uuid[static VIR_UUID_BUFLEN],
 			       i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x", uuid[i]);
 }
 
-static void read_all(struct virt *virt, struct link *link)
+/* Does it say the same as the list that is published? Both are sorted. */
+static bool is_known(struct virt *virt, const struct list *domains)
+{
+	const struct virt_domain *new = domains->items, *old;
+	bool same;
+
+	lock_take(&virt_lock);
+	old = virt->domains.items;
+	same = virt->domains.n == domains->n;
+	for (size_t i = 0; same && i < domains->n; i++)
+		same = !strcmp(old[i].uuid, new[i].uuid) && old[i].state == new[i].state;
+	lock_give(&virt_lock);
+	return same;
+}
+
+/*
+ * DROPPED or QUIET. A libvirt that tells nothing may have lost what there was to tell: an event that is
+ * queued while the last listener goes stays in its queue, and from then on nobody is told anything
+ * (src/conf/object_event.c, virObjectEventStateQueueRemote: the timer is set going only by the first in
+ * the queue). Then it is told here as a connection anew is.
+ */
+static void read_all(struct virt *virt, struct link *link, enum coming coming)
 {
 	CLEAN_CALL struct call *call = call_new(CALL_ASK, "listing what runs", run_list);
 	struct error err;
@@ -213,6 +242,8 @@ static void read_all(struct virt *virt, struct link *link)
 		virt_lost(link->generation, err.message);
 		return;
 	}
+	if (coming == QUIET && is_known(virt, &call->domains))
+		return;
 	publish_copy(virt, &call->domains);
 	tell_connected(virt);
 }
@@ -324,16 +355,16 @@ static void set_down(struct virt *virt, const struct error *why)
 /* Until it is lost. */
 static void serve(struct virt *virt, struct link *link)
 {
+	enum coming coming;
 	struct news news;
-	bool overflow;
 
 	if (set_up(virt, link))
 		tell_connected(virt);
-	while (next_news(virt, &news, &overflow)) {
-		if (overflow)
-			read_all(virt, link);
-		else
+	while ((coming = next_news(virt, &news)) != LOST) {
+		if (coming == NEWS)
 			take_news(virt, link, &news);
+		else
+			read_all(virt, link, coming);
 	}
 	lock_take(&virt_lock);
 	virt->link = NULL;

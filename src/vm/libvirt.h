@@ -52,7 +52,7 @@ struct virt_events {
 	 * was.
 	 */
 	void (*domain)(void *data, const char *name, enum virt_state state, bool gone);
-	/* There is a connection (anew): everything may have changed meanwhile. */
+	/* There is a connection (anew), or news were missed: everything may have changed meanwhile. */
 	void (*connected)(void *data);
 };
 

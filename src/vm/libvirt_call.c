@@ -23,6 +23,7 @@ struct virt_timing virt_timing = {
 	.open = 20000,
 	.pause_first = 250,
 	.pause_most = 5000,
+	.quiet = 60000,
 };
 
 static struct lock call_lock = LOCK_INIT;

@@ -30,6 +30,7 @@ struct virt_timing {
 	unsigned limit[CALL_LIMITS];
 	unsigned open;			  /* a connection, and reading what runs */
 	unsigned pause_first, pause_most; /* between tries to connect; doubled each time */
+	unsigned quiet;			  /* without news, until what runs is read all the same */
 };
 
 extern struct virt_timing virt_timing;
