@@ -39,7 +39,7 @@ def cache_dir():
     if not base:
         home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
         base = os.path.join(home, "horcrux")
-    path = pathlib.Path(base) / "lab"
+    path = pathlib.Path(base).absolute() / "lab"
     path.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -60,9 +60,17 @@ def key_of(*parts):
     return digest.hexdigest()[:16]
 
 
+IN_MEMORY = 'mount -t tmpfs -o mode=1777 tmp "$TMPDIR"; exec "$@"'
+
+
 def contained(argv):
     """The program with a mount and process namespace of its own, which end when this process does:
-    whatever way that is, nothing stays mounted and nothing runs on."""
+    whatever way that is, nothing stays mounted and nothing runs on. mmdebstrap, which leaves temporary
+    files when it is killed, has them in memory there; what it chroots into does not see TMPDIR."""
+    if argv[0] == "mmdebstrap":
+        folder = cache_dir() / "tmp"
+        folder.mkdir(exist_ok=True)
+        argv = ["env", f"TMPDIR={folder}", "sh", "-euc", IN_MEMORY, "sh"] + argv
     return ["setpriv", "--pdeathsig", "KILL", "--", "unshare", "--mount", "--pid", "--fork",
             "--kill-child", "--mount-proc", "--propagation", "private", "--"] + argv
 
@@ -96,6 +104,16 @@ def remove(path):
             path.unlink()
 
 
+# What the artefacts of a name are, for who waits for them.
+WHAT = {
+    "root": "the Debian that the lab's hosts run", "kernel": "a newer kernel for them",
+    "l1": "the disk of a lab host", "tools": "a Debian with compilers and QEMU",
+    "booted": "a lab host that has booted", "ready": "a lab host with the package installed",
+    "quick": "a lab host with the package installed", "deb": "the package", "guests": "the guests' CDs",
+    "linux": "a guest with Debian's kernel", "compiled": "what changed", "radeon": "a card's ROM",
+}
+
+
 @contextlib.contextmanager
 def locked(name):
     """Holds the lock NAME of the cache; says so when it has to wait for it."""
@@ -127,13 +145,16 @@ def artefact(name, key, make):
         remove(log)
         part = cache / f"{name}-{key}.part"
         began = time.monotonic()
-        say(f"{name}: making it (log: {log})")
+        what = WHAT.get(name.split("-")[0])
+        say(f"{name}: making {what or 'it'} (log: {log})")
         try:
             make(part, log)
             os.rename(part, path)
-        finally:
+        except BaseException:
             if part.exists():
+                say(f"{name}: removing what there is of it")
                 remove(part)
+            raise
         say(f"{name}: made in {time.monotonic() - began:.1f} s")
     return path
 

@@ -175,7 +175,7 @@ def to_be_saved(part):
     with Machine() as machine:
         try:
             yield machine
-        except BaseException:
+        except Exception:       # not where somebody stops it: they would have to wait
             kept = machine.collect(part.parent / "logs" / part.name)
             say(f"what the host told is in {kept}")
             raise
@@ -370,8 +370,6 @@ class Machine:
                                     stderr=out, stdin=subprocess.DEVNULL, start_new_session=True)
 
     def stop(self):
-        if self in Machine.live:
-            Machine.live.remove(self)
         self.close_ssh()
         if self._qmp:
             self._qmp.close()
@@ -385,6 +383,9 @@ class Machine:
         if self.folder.exists():
             shutil.rmtree(self.folder, ignore_errors=True)
         self.lock.close()
+        # last: one that was interrupted in here is stopped again when this process ends
+        if self in Machine.live:
+            Machine.live.remove(self)
 
     # -- ssh --------------------------------------------------------------------------------
 

@@ -63,21 +63,29 @@ def bootstrap(part, log, suites, include, pref):
     run(contained(argv + [suites[0], str(part)] + sources), log=log, what="mmdebstrap " + suites[0])
 
 
+def fetched(make, *args):
+    """Makes what comes from the archive; an error names the archive, for that may be its cause."""
+    try:
+        make(*args)
+    except LabError as err:
+        raise LabError(f"{err}\nThe Debian archive was {mirror()}; HORCRUX_MIRROR names another.") from err
+
+
 def tools(dist):
     pref = RECIPES / f"tools-{dist}.pref"
     has_pref = pref.exists()
     suites = [dist] + ([f"{dist}-backports"] if has_pref else [])
     include = packages(f"tools-{dist}")
     key = key_of(bootstrap, EXCLUDES, suites, include, pref if has_pref else "")
-    return artefact(f"tools-{dist}", key, lambda part, log: bootstrap(
-        part, log, suites, include, pref if has_pref else None))
+    return artefact(f"tools-{dist}", key, lambda part, log: fetched(
+        bootstrap, part, log, suites, include, pref if has_pref else None))
 
 
 def root(dist):
     include = packages("root", f"root-{dist}")
     key = key_of(bootstrap, EXCLUDES, [dist], include)
     return artefact(f"root-{dist}", key,
-                    lambda part, log: bootstrap(part, log, [dist], include, None))
+                    lambda part, log: fetched(bootstrap, part, log, [dist], include, None))
 
 
 FETCH_KERNEL = """set -eu
@@ -118,7 +126,7 @@ def fetch_kernel(part, log, dist):
 
 def kernel(dist):
     key = key_of(fetch_kernel, FETCH_KERNEL, dist)
-    return artefact(f"kernel-{dist}-bpo", key, lambda part, log: fetch_kernel(part, log, dist))
+    return artefact(f"kernel-{dist}-bpo", key, lambda part, log: fetched(fetch_kernel, part, log, dist))
 
 
 # Words: TREE SOURCE WORK COMMAND. The tree stays as it is, and the source cannot be written.
