@@ -663,12 +663,14 @@ static void test_network(void **state UNUSED)
 
 static sem_t released;
 static unsigned n_hanging; /* atomic */
+static uint64_t hang_round; /* atomic; of a test: a call whose thread begins only after it hangs no more */
 
-static int run_hang(struct call *call UNUSED, virConnectPtr conn UNUSED)
+static int run_hang(struct call *call, virConnectPtr conn UNUSED)
 {
-	__atomic_add_fetch(&n_hanging, 1, __ATOMIC_RELAXED);
-	while (sem_wait(&released) < 0)
-		;
+	__atomic_add_fetch(&n_hanging, 1, __ATOMIC_SEQ_CST);
+	if (call->generation == __atomic_load_n(&hang_round, __ATOMIC_SEQ_CST))
+		while (sem_wait(&released) < 0)
+			;
 	__atomic_sub_fetch(&n_hanging, 1, __ATOMIC_RELAXED);
 	return 0;
 }
@@ -683,7 +685,16 @@ static int hang(unsigned ms, struct error *err)
 	CLEAN_CALL struct call *call = call_new(CALL_ASK, "waiting for nothing", run_hang);
 
 	call->ms = ms;
+	call->generation = __atomic_load_n(&hang_round, __ATOMIC_SEQ_CST); /* of no use to such a call else */
 	return virt_do(virt, call, err);
+}
+
+static void let_hanging_go(unsigned n)
+{
+	__atomic_add_fetch(&hang_round, 1, __ATOMIC_SEQ_CST);
+	for (unsigned i = 0; i < n; i++)
+		sem_post(&released);
+	UNTIL(hanging() == 0);
 }
 
 /* One call past its deadline: a clear error, a new connection, and everything works again. */
@@ -706,8 +717,7 @@ static void test_late_call(void **state UNUSED)
 		listed("vm-5")->started_at); /* the mark knows, though nobody saw it start */
 	assert_int_equal(virt_destroy(virt, "vm-5", &err), 0);
 	UNTIL(times_heard("vm-5", VIRT_OFF, true) == 1); /* news is of the new one */
-	sem_post(&released);
-	UNTIL(hanging() == 0);
+	let_hanging_go(1);
 	sem_destroy(&released);
 }
 
@@ -724,8 +734,7 @@ static void test_many_late_calls(void **state UNUSED)
 		n++;
 	}
 	assert_true(n > 32 && n < 1000);
-	for (unsigned i = 0; i < n; i++)
-		sem_post(&released);
+	let_hanging_go(n);
 	UNTIL(virt_active(virt, "vm-5", NULL, &err) == 0);
 	UNTIL(hanging() == 0);
 	sem_destroy(&released);
@@ -744,8 +753,7 @@ static void test_free_while_hanging(void **state UNUSED)
 	start = time_monotonic_ms();
 	virt_free(TAKE_PTR(virt));
 	assert_true(time_monotonic_ms() - start < PATIENCE_MS / 2);
-	sem_post(&released);
-	UNTIL(hanging() == 0);
+	let_hanging_go(1);
 	sem_destroy(&released);
 }
 
