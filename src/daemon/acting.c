@@ -11,6 +11,7 @@
 #include <systemd/sd-id128.h>
 
 #include "base/log.h"
+#include "daemon/facts.h"
 #include "daemon/node.h"
 #include "gpu/change.h"
 #include "gpu/record.h"
@@ -149,6 +150,17 @@ static int list_domains(struct virt *virt, struct arena *arena, struct list *dom
 	return 0;
 }
 
+static bool held(struct gpu_services *services, const struct gpu_unit *unit)
+{
+	CLEANUP(facts_releasep) struct facts *facts = facts_acquire();
+
+	(void)services;
+	for (LIST_EACH(const struct holder, h, &facts->holders))
+		if (gpu_unit_has(unit, h->address) && !holder_lets_go(h))
+			return true;
+	return facts->holders.null;
+}
+
 static int domains_of(struct gpu_services *services, struct arena *arena, struct list *domains)
 {
 	return list_domains(((struct vm_services *)services)->virt, arena, domains);
@@ -165,6 +177,7 @@ static int open_libvirt(struct acting *a, struct error *err)
 						     .node_id = a->node_id,
 						     .store = a->store,
 						     .domains = domains_of,
+						     .held = held,
 						     .assignments = vm_assignments },
 					    .pool = "horcrux",
 					    .pool_path = o->pool_path,

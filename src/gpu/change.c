@@ -11,8 +11,7 @@
 struct change_request {
 	char address[PCI_ADDRESS_TEXT];
 	bool function_only;
-	/* when it was planned: there was something to do; nobody had the card */
-	bool changes, unheld;
+	bool changes; /* there was something to do when it was planned */
 };
 
 void *gpu_change_new(const char *address, bool function_only)
@@ -38,7 +37,6 @@ static int plan_change(struct change_request *request, void *services, bool lock
 
 	if (card_look(services, request->address, request->function_only, locked, &look, err) < 0)
 		return -1;
-	request->unheld = card_look_unheld(&look);
 	if (planner(plan, &look.facts, &look.unit, err) < 0)
 		return -1;
 	request->changes = plan->steps.n;
@@ -81,8 +79,8 @@ static json_t *device(void *request, void *services, struct error *err)
 	struct wire_device view;
 
 	/* it is done; so who cannot be asked any more is no reason to call it undone, and no card is */
-	if (card_look_shown(services, r->address, r->function_only, !r->changes,
-			    r->changes && r->unheld, &look, &why) < 0) {
+	if (card_look_shown(services, r->address, r->function_only, !r->changes, &look,
+			    &why) < 0) {
 		if (why.code == ERROR_NOT_FOUND) {
 			*err = why;
 			return NULL;

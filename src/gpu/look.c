@@ -72,14 +72,54 @@ static int cannot_tell(struct card_look *look, const struct error *why, const ch
 	return -1;
 }
 
+static bool group_free(struct gpu_services *services, const struct function *f)
+{
+	unsigned flags;
+
+	return f->group != NO_GROUP &&
+	       privd_vfio_status(services->privd, f->group, &flags, NULL) >= 0 &&
+	       !(flags & PRIVD_GROUP_HELD);
+}
+
+/*
+ * Nobody has it open: so says the kernel's count of who uses its drivers (modules.h), nobody has its
+ * VFIO groups, and nobody was seen when that was last looked for. That last is for BARs mapped through
+ * sysfs, which the count leaves out, and the kernel mostly does not allow while a driver has the
+ * device (kernel/resource.c, iomem_is_exclusive).
+ */
+static bool nobody_has(struct gpu_services *services, const struct gpu_unit *unit)
+{
+	const struct function *f;
+
+	if (!services->held || services->held(services, unit))
+		return false;
+	for (size_t i = 0; i < unit->n; i++) {
+		f = unit->functions[i];
+		if (!f->driver || !driver_unused(services->root, f->driver))
+			return false;
+		if (driver_is_vfio(f->driver) && (!i || unit->functions[i - 1]->group != f->group) &&
+		    !group_free(services, f))
+			return false;
+	}
+	return true;
+}
+
 static int read_holders(struct gpu_services *services, struct card_look *look, struct error *err)
 {
-	struct list addresses = { 0 }, *found = arena_new_of(look->arena, struct list);
+	struct list addresses = { 0 }, functions = { 0 };
+	struct list *found = arena_new_of(look->arena, struct list);
 	struct error why = { 0 };
+	int r;
 
-	for (size_t i = 0; i < look->unit.n; i++)
+	for (size_t i = 0; i < look->unit.n; i++) {
 		*list_add(look->arena, &addresses, struct pci_address) = look->unit.functions[i]->address;
-	if (privd_holders(services->privd, &addresses, look->arena, found, &why) < 0)
+		*list_add(look->arena, &functions, const struct function *) = look->unit.functions[i];
+	}
+	if (nobody_has(services, &look->unit))
+		r = holders_console(services->root, &functions, look->arena, found, &why);
+	else
+		r = privd_holders(services->privd, &addresses, look->arena, found, &why);
+	if (r < 0)
 		return cannot_tell(look, &why, &look->facts.gpu.holders_unknown, err);
 	look->facts.gpu.holders = found;
 	return 0;
@@ -262,30 +302,8 @@ int card_find(struct gpu_services *services, const char *address, bool function_
 	return 0;
 }
 
-bool card_look_unheld(const struct card_look *look)
-{
-	const struct list *holders = look->facts.gpu.holders;
-
-	for (LIST_EACH(const struct holder, h, holders ? holders : &(struct list){ 0 }))
-		if (!holder_lets_go(h))
-			return false;
-	return holders;
-}
-
-static bool unused(const struct gpu_services *services, const struct card_look *look)
-{
-	const char *driver;
-
-	for (size_t i = 0; i < look->unit.n; i++) {
-		driver = look->unit.functions[i]->driver;
-		if (!driver || !driver_unused(services->root, driver))
-			return false;
-	}
-	return true;
-}
-
 int card_look_shown(struct gpu_services *services, const char *address, bool function_only,
-		    bool fresh, bool unheld, struct card_look *ret, struct error *err)
+		    bool fresh, struct card_look *ret, struct error *err)
 {
 	CLEAN_LOOK struct card_look look = { 0 };
 
@@ -295,13 +313,9 @@ int card_look_shown(struct gpu_services *services, const char *address, bool fun
 		return -1;
 	unit_of(&look, function_only);
 	look.facts.gpu.inventory = look.inventory;
-	if (card_look_record(services, &look, err) < 0)
-		return -1;
-	if (unheld && unused(services, &look))
-		look.facts.gpu.holders = arena_new_of(look.arena, struct list);
-	else if (read_holders(services, &look, err) < 0)
-		return -1;
-	if (read_critical(services, &look, false, err) < 0)
+	if (card_look_record(services, &look, err) < 0 ||
+	    read_holders(services, &look, err) < 0 ||
+	    read_critical(services, &look, false, err) < 0)
 		return -1;
 	read_domains(services, &look);
 	read_assignments(services, &look);

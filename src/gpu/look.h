@@ -29,13 +29,10 @@ int card_look(struct gpu_services *services, const char *address, bool function_
 /*
  * The same, for who shows it after a change: who uses the card, and what the host lives on where the
  * card can carry anything (not on vfio); nothing that only planners go by. fresh: not when the change
- * had the inventory read again. unheld: a look straight before found nobody, so that the kernel's count
- * of users tells whether anybody came since.
+ * had the inventory read again.
  */
 int card_look_shown(struct gpu_services *services, const char *address, bool function_only, bool fresh,
-		    bool unheld, struct card_look *ret, struct error *err);
-/* Did this look find out that nobody, but who lets go by itself, has the card? */
-bool card_look_unheld(const struct card_look *look);
+		    struct card_look *ret, struct error *err);
 /* The same, of what the inventory knows alone: no records, nothing is asked. */
 int card_find(struct gpu_services *services, const char *address, bool function_only,
 	      struct card_look *ret, struct error *err);

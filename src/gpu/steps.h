@@ -25,6 +25,11 @@ struct gpu_services {
 	 * waits. -1: not known now. NULL: nobody here knows of any.
 	 */
 	int (*domains)(struct gpu_services *services, struct arena *arena, struct list *domains);
+	/*
+	 * Was somebody seen who has it open, when that was last looked for? True where it is not known.
+	 * Never waits. NULL: nobody looks.
+	 */
+	bool (*held)(struct gpu_services *services, const struct gpu_unit *unit);
 	/* What VMs' specs name: struct gpu_assignment in the arena, from the store. NULL: nothing does. */
 	int (*assignments)(struct store *store, struct arena *arena, struct list *list,
 			   struct error *err);

@@ -60,33 +60,35 @@ static const struct function *find_function(const struct list *functions,
 	return NULL;
 }
 
-static int collect_nodes(struct search *search, struct error *err)
+static int collect_class(struct search *search, const char *class, const char *prefix,
+			 struct error *err)
 {
 	struct list entries;
 	struct pci_address address;
 	const struct function *f;
-	int r;
+	int r = sysfs_class_list(search->root->fd, class, search->arena, &entries);
 
-	for (size_t i = 0; i < ARRAY_SIZE(node_classes); i++) {
-		r = sysfs_class_list(search->root->fd, node_classes[i].class, search->arena,
-				     &entries);
-		if (r == -ENOENT || r == -ENOTDIR)
+	if (r == -ENOENT || r == -ENOTDIR)
+		return 0;
+	if (r < 0)
+		return error_errno(err, ERROR_SYSTEM, -r, "/sys/class/%s cannot be read", class);
+	for (LIST_EACH(const struct sysfs_entry, entry, &entries)) {
+		if (!entry->path || !sysfs_last_address(entry->path, &address))
 			continue;
-		if (r < 0)
-			return error_errno(err, ERROR_SYSTEM, -r, "/sys/class/%s cannot be read",
-					   node_classes[i].class);
-		for (LIST_EACH(const struct sysfs_entry, entry, &entries)) {
-			if (!entry->path || !sysfs_last_address(entry->path, &address))
-				continue;
-			f = find_function(search->functions, address);
-			if (f)
-				*list_add(search->arena, &search->nodes, struct node) =
-					(struct node){ arena_printf(search->arena, "%s%s",
-								    node_classes[i].prefix,
-								    entry->name),
-						       f };
-		}
+		f = find_function(search->functions, address);
+		if (f)
+			*list_add(search->arena, &search->nodes, struct node) = (struct node){
+				arena_printf(search->arena, "%s%s", prefix, entry->name), f
+			};
 	}
+	return 0;
+}
+
+static int collect_nodes(struct search *search, struct error *err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(node_classes); i++)
+		if (collect_class(search, node_classes[i].class, node_classes[i].prefix, err) < 0)
+			return -1;
 	return 0;
 }
 
@@ -406,6 +408,21 @@ int holders_find(const struct host_root *root, const struct list *functions, str
 		return -1;
 	if (found.n)
 		qsort(found.items, found.n, sizeof(struct holder), compare);
+	*holders = found;
+	return (int)found.n;
+}
+
+int holders_console(const struct host_root *root, const struct list *functions, struct arena *arena,
+		    struct list *holders, struct error *err)
+{
+	struct list found = { 0 };
+	struct search search = {
+		.root = root, .functions = functions, .arena = arena, .holders = &found
+	};
+
+	if (collect_class(&search, "graphics", "", err) < 0)
+		return -1;
+	add_fbcon(&search);
 	*holders = found;
 	return (int)found.n;
 }

@@ -32,6 +32,13 @@ int holders_find(const struct host_root *root, const struct list *functions, str
 		 struct list *holders, struct error *err);
 
 /*
+ * The console alone, which draws on a framebuffer of these functions and is no process: what is left to
+ * tell of where nobody has a device node open. As holders_find; needs no root.
+ */
+int holders_console(const struct host_root *root, const struct list *functions, struct arena *arena,
+		    struct list *holders, struct error *err);
+
+/*
  * True for a holder that is no reason to refuse: fbcon goes by itself when the driver of its
  * framebuffer is unbound, and /dev/nvidiactl keeps the module in use, not a card.
  */

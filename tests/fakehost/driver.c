@@ -247,14 +247,16 @@ static const struct attr driver_attrs[] = {
 
 /*
  * The kernel counts whoever has a node of the module's devices open (kernel/module/main.c). Here no node
- * knows its module: each counts for all but VFIO's, and those for VFIO's. None is none either way.
+ * knows its module: each counts for all but VFIO's, and those for VFIO's. None is none either way;
+ * but on nvidia others always stand (nvidia_modeset, nvidia_uvm).
  */
 static int refcnt_show(void *owner, const struct attr *attr, struct text *out)
 {
 	const struct node *module = owner;
 
 	(void)attr;
-	text_addf(out, "%u\n", process_nodes(!strncmp(module->name, "vfio", 4)));
+	text_addf(out, "%u\n", process_nodes(!strncmp(module->name, "vfio", 4)) +
+					 !strcmp(module->name, "nvidia"));
 	return 0;
 }
 
