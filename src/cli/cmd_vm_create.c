@@ -29,8 +29,11 @@ static int read_text(FILE *file, const char *name, struct strbuf *text, struct f
 	char part[8192];
 	size_t n;
 
-	while ((n = fread(part, 1, sizeof(part), file)) > 0)
+	/* Fewer is the end or an error: a terminal would otherwise be asked for its end twice. */
+	do {
+		n = fread(part, 1, sizeof(part), file);
 		strbuf_add_n(text, part, n);
+	} while (n == sizeof(part));
 	if (ferror(file))
 		return error_errno(&why->error, ERROR_USAGE, errno, "%s cannot be read", name);
 	if (text->failed)

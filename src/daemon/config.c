@@ -242,6 +242,8 @@ static int take_flag(int flag, struct arena *arena, struct config *config, uint6
 	case FLAG_VERSION:
 		config->version = 1;
 		return 0;
+	default:
+		break;
 	}
 	key = &config_keys[flag - FLAG_KEY];
 	if (*set & bit(key))

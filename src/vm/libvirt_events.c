@@ -101,17 +101,15 @@ static int on_lifecycle(virConnectPtr conn UNUSED, virDomainPtr dom, int event, 
 	}
 }
 
-static int on_reboot(virConnectPtr conn UNUSED, virDomainPtr dom, void *opaque)
+static void on_reboot(virConnectPtr conn UNUSED, virDomainPtr dom, void *opaque)
 {
 	post(dom, NEWS_REBOOTED, opaque);
-	return 0;
 }
 
 /* libvirt lost the domain's monitor. */
-static int on_control_error(virConnectPtr conn UNUSED, virDomainPtr dom, void *opaque)
+static void on_control_error(virConnectPtr conn UNUSED, virDomainPtr dom, void *opaque)
 {
 	post(dom, NEWS_CHANGED, opaque);
-	return 0;
 }
 
 static void on_close(virConnectPtr conn UNUSED, int reason, void *opaque)
@@ -135,9 +133,11 @@ int events_watch(struct link *link)
 		int id;
 		virConnectDomainEventGenericCallback callback;
 	} rows[WATCHED_EVENTS] = {
-		{ VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle) },
-		{ VIR_DOMAIN_EVENT_ID_REBOOT, VIR_DOMAIN_EVENT_CALLBACK(on_reboot) },
-		{ VIR_DOMAIN_EVENT_ID_CONTROL_ERROR, VIR_DOMAIN_EVENT_CALLBACK(on_control_error) },
+		/* of another type: cast by way of the one that fits all; libvirt casts it back */
+		{ VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+		  VIR_DOMAIN_EVENT_CALLBACK((void (*)(void))on_lifecycle) },
+		{ VIR_DOMAIN_EVENT_ID_REBOOT, on_reboot },
+		{ VIR_DOMAIN_EVENT_ID_CONTROL_ERROR, on_control_error },
 	};
 	void *opaque = (void *)(uintptr_t)link->generation;
 
