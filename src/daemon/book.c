@@ -18,6 +18,8 @@ static pthread_cond_t wake = PTHREAD_COND_INITIALIZER, read_over = PTHREAD_COND_
 static uint64_t wanted GUARDED_BY(book_lock), begun GUARDED_BY(book_lock),
 	done GUARDED_BY(book_lock);
 static struct book *newest GUARDED_BY(book_lock);
+/* store_made() before it was read. */
+static uint64_t made GUARDED_BY(book_lock);
 static bool poked GUARDED_BY(book_lock), stopping GUARDED_BY(book_lock);
 /* The store; until a check says otherwise. */
 static bool ails GUARDED_BY(book_lock);
@@ -112,13 +114,14 @@ static struct book *read_book(bool *again)
 	return book;
 }
 
-static void publish(struct book *book)
+static void publish(struct book *book, uint64_t made_before)
 {
 	struct book *old;
 
 	lock_take(&book_lock);
 	old = newest;
 	newest = book;
+	made = made_before;
 	done = begun;
 	pthread_cond_broadcast(&read_over);
 	lock_give(&book_lock);
@@ -172,12 +175,14 @@ static void check(void)
 static void *read_for_ever(void *unused)
 {
 	bool again = false;
+	uint64_t before;
 	enum work work;
 
 	(void)unused;
 	while ((work = wait_for_work(again)) != STOP) {
+		before = store_made();
 		if (work == READ)
-			publish(read_book(&again));
+			publish(read_book(&again), before);
 		if (work == CHECK || again)
 			check();
 	}
@@ -260,6 +265,10 @@ void book_refresh(unsigned ms)
 	int r = 0;
 
 	lock_take(&book_lock);
+	if (!poked && begun == done && newest && !newest->records.null && made == store_made()) {
+		lock_give(&book_lock);
+		return;
+	}
 	mine = ++wanted;
 	poked = true;
 	pthread_cond_signal(&wake);

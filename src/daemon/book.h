@@ -32,7 +32,10 @@ bool book_stop(void);
 /* The inventory or the store changed: look again. Any thread; never blocks. */
 void book_poke(void);
 
-/* The same, and wait until it was looked, at most ms. For threads that may wait (tasks). */
+/*
+ * The same, and wait until it was looked, at most ms; what is read already is not read again. For
+ * threads that may wait (tasks).
+ */
 void book_refresh(unsigned ms);
 
 /*

@@ -17,6 +17,7 @@
 
 enum {
 	BURST_MS = 500,
+	POKE_MS = 100, /* who changed something is answered first */
 	EVERY_MS = 5000,
 	FRESH_MS = 6000,
 	LOOKED_MS = 30 * 1000,
@@ -36,6 +37,8 @@ static size_t n_tickets GUARDED_BY(facts_lock);
 /* How many there were: what was heard before the last is stale. */
 static unsigned connections GUARDED_BY(facts_lock);
 static bool poked GUARDED_BY(facts_lock), stopping GUARDED_BY(facts_lock);
+/* time_monotonic_ms() before which it is not asked for a poke. */
+static uint64_t poke_due GUARDED_BY(facts_lock);
 static bool silent; /* what is newest is only that it does not answer */
 
 static pthread_t asker;
@@ -173,9 +176,13 @@ static bool looked_lately_locked(uint64_t now) REQUIRES(facts_lock)
 /* Milliseconds until it is time to ask; 0: now; UINT64_MAX: not before somebody looks. */
 static uint64_t due_locked(uint64_t now) REQUIRES(facts_lock)
 {
+	uint64_t due;
+
 	/* taking a card is a dozen uevents within half a second, and each look reads the whole host */
-	if (poked)
-		return !heard_at || now >= heard_at + BURST_MS ? 0 : heard_at + BURST_MS - now;
+	if (poked) {
+		due = heard_at && heard_at + BURST_MS > poke_due ? heard_at + BURST_MS : poke_due;
+		return now >= due ? 0 : due - now;
+	}
 	if (!looked_lately_locked(now))
 		return UINT64_MAX;
 	return !heard_at || now >= heard_at + EVERY_MS ? 0 : heard_at + EVERY_MS - now;
@@ -302,6 +309,7 @@ void facts_refresh(uint64_t ticket)
 		taken = true;
 	}
 	poked = poked || !fresh;
+	poke_due = fresh ? poke_due : 0;
 	pthread_cond_signal(&wake);
 	lock_give(&facts_lock);
 	if (taken)
@@ -313,6 +321,8 @@ void facts_refresh(uint64_t ticket)
 void facts_poke(void)
 {
 	lock_take(&facts_lock);
+	if (!poked)
+		poke_due = time_monotonic_ms() + POKE_MS;
 	poked = true;
 	pthread_cond_signal(&wake);
 	lock_give(&facts_lock);
@@ -322,7 +332,7 @@ void facts_connected(void)
 {
 	lock_take(&facts_lock);
 	connections++;
-	heard_at = 0;
+	heard_at = poke_due = 0;
 	poked = true;
 	pthread_cond_signal(&wake);
 	lock_give(&facts_lock);

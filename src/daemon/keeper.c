@@ -91,18 +91,34 @@ void keeper_publish(struct keeper *k)
 	cards_publish(&facts, sight, sight_free);
 }
 
+/* The same functions of the same kinds: what is noted of cards is noted of these. */
+static bool same_functions(const struct inventory *a, const struct inventory *b)
+{
+	struct function *const *of_a = a->functions.items, *const *of_b = b->functions.items;
+
+	if (a->functions.n != b->functions.n)
+		return false;
+	for (size_t i = 0; i < a->functions.n; i++)
+		if (of_a[i] != of_b[i] && !function_same(of_a[i], of_b[i]))
+			return false;
+	return true;
+}
+
 static int rebuild(struct keeper *k, struct error *err)
 {
 	struct inventory *next = inventory_build(k->options.root, &k->options.filter, k->names,
 						 k->inventory, &k->changes, err);
+	bool noted;
 
 	if (!next) {
 		health_set(HEALTH_INVENTORY, PART_FAILED, "%s", err->message);
 		return -1; /* what is to be read stays noted, for the next time */
 	}
+	noted = k->inventory && !k->changes.all && same_functions(k->inventory, next);
 	changes_clear(&k->changes);
 	inventory_publish(next);
-	book_poke();
+	if (!noted)
+		book_poke();
 	k->inventory = next; /* borrowed: the publication lives until the next one */
 	keeper_publish(k);
 	health_set(HEALTH_INVENTORY, PART_OK, NULL);

@@ -407,3 +407,11 @@ void function_unref(struct function *f)
 	if (f && !__atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL))
 		arena_free(f->arena);
 }
+
+bool function_same(const struct function *a, const struct function *b)
+{
+	return pci_address_equal(a->address, b->address) && a->vendor == b->vendor &&
+	       a->device == b->device && a->subsystem_vendor == b->subsystem_vendor &&
+	       a->subsystem_device == b->subsystem_device && a->class == b->class &&
+	       !strcmp(a->path_key ?: "", b->path_key ?: "");
+}

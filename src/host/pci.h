@@ -76,6 +76,9 @@ struct function {
 	struct list unknown;
 };
 
+/* Is it the same kind of thing at the same place? Its driver and state may be others. */
+bool function_same(const struct function *a, const struct function *b);
+
 /*
  * Read one function. A missing or unreadable file is an unknown field, not a failure; -1 (gone)
  * only when there is no such device any more. *ret is a new reference.

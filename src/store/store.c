@@ -2,9 +2,11 @@
 /* What is the same for every engine: keys and values are checked here, so engines need not. */
 #include "store/store.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 static void (*tell)(const struct error *why);	/* set before there are threads */
+static atomic_uint_fast64_t made;
 
 void store_tell(void (*told)(const struct error *why))
 {
@@ -107,7 +109,14 @@ int store_txn(struct store *store, const struct store_txn *txn, int64_t *revisio
 	if (check_changes(txn, err) < 0)
 		return -1;
 	r = store->engine->txn(store, txn, revision, &why);
+	if (r)	/* what failed may have been made all the same */
+		atomic_fetch_add(&made, 1);
 	return noted(r, true, &why, err);
+}
+
+uint64_t store_made(void)
+{
+	return atomic_load(&made);
 }
 
 int store_check(struct store *store, struct error *err)

@@ -119,6 +119,11 @@ int store_list(struct store *store, const char *prefix, struct arena *arena, str
 	       int64_t *revision, struct error *err);
 int store_txn(struct store *store, const struct store_txn *txn, int64_t *revision,
 	      struct error *err);
+/*
+ * How many transactions this process made. While that is what it was before a list was read, nothing done
+ * here has changed what the list says. Any thread; never blocks.
+ */
+uint64_t store_made(void);
 int store_watch(struct store *store, const char *prefix, int64_t from, store_watcher *watcher,
 		void *data, struct error *err);
 void store_unwatch(struct store *store, int id);
