@@ -24,7 +24,7 @@
 enum {
 	IDLE_MAX = 2,	  /* children that wait for more */
 	IDLE_MS = 2000,	  /* so long */
-	OPERATIONS_MAX = 64, /* what one may leave behind in its memory goes with it */
+	OPERATIONS_MAX = 1024, /* what one may leave behind in its memory goes with it */
 };
 
 /* What a child is told to do: one message on its link. It answers with an empty one, and its data. */

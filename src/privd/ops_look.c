@@ -41,7 +41,7 @@ static enum privd_status functions_read(struct op *op, struct arena *arena, stru
 
 		if (function_read_brief(op->root, address, &f, &err) < 0)
 			return PRIVD_NO_DEVICE;
-		*list_add(arena, functions, struct function *) = f; /* until the child exits */
+		*list_add(arena, functions, struct function *) = f;
 	}
 	return PRIVD_OK;
 }
@@ -58,20 +58,31 @@ static enum privd_status holder_out(struct op *op, const struct holder *holder)
 	return op_answer(op, &out, sizeof(out));
 }
 
-enum privd_status op_read_holders(struct op *op)
+static enum privd_status holders_of(struct op *op, struct arena *arena,
+				    const struct list *functions)
 {
-	CLEANUP(arena_freep) struct arena *arena = arena_new();
-	struct list functions = { 0 }, holders = { 0 };
+	enum privd_status status = PRIVD_OK;
+	struct list holders = { 0 };
 	struct error err = { 0 };
-	enum privd_status status = functions_read(op, arena, &functions);
 
-	if (status != PRIVD_OK)
-		return status;
-	if (holders_find(op->root, &functions, arena, &holders, &err) < 0)
+	if (holders_find(op->root, functions, arena, &holders, &err) < 0)
 		return unreadable(op, &err);
 	for (LIST_EACH(struct holder, h, &holders))
 		if (status == PRIVD_OK)
 			status = holder_out(op, h);
+	return status;
+}
+
+enum privd_status op_read_holders(struct op *op)
+{
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	struct list functions = { 0 };
+	enum privd_status status = functions_read(op, arena, &functions);
+
+	if (status == PRIVD_OK)
+		status = holders_of(op, arena, &functions);
+	for (LIST_EACH(struct function *, f, &functions))
+		function_unref(*f);
 	return status;
 }
 
