@@ -6,7 +6,6 @@
 
 #include "base/fdpath.h"
 #include "gpu/record.h"
-#include "host/modules.h"
 
 void card_look_finish(struct card_look *look)
 {
@@ -82,10 +81,10 @@ static bool group_free(struct gpu_services *services, const struct function *f)
 }
 
 /*
- * Nobody has it open: so says the kernel's count of who uses its drivers (modules.h), nobody has its
- * VFIO groups, and nobody was seen when that was last looked for. That last is for BARs mapped through
- * sysfs, which the count leaves out, and the kernel mostly does not allow while a driver has the
- * device (kernel/resource.c, iomem_is_exclusive).
+ * Nobody has it open: so say the kernel's counts (holders_ruled_out), nobody has its VFIO groups, and
+ * nobody was seen when that was last looked for. That last is for what the counts leave out; BARs
+ * mapped through sysfs the kernel mostly does not allow while a driver has the device
+ * (kernel/resource.c, iomem_is_exclusive).
  */
 static bool nobody_has(struct gpu_services *services, const struct gpu_unit *unit)
 {
@@ -95,7 +94,7 @@ static bool nobody_has(struct gpu_services *services, const struct gpu_unit *uni
 		return false;
 	for (size_t i = 0; i < unit->n; i++) {
 		f = unit->functions[i];
-		if (!f->driver || !driver_unused(services->root, f->driver))
+		if (!f->driver || !holders_ruled_out(services->root, f->address, f->driver))
 			return false;
 		if (driver_is_vfio(f->driver) && (!i || unit->functions[i - 1]->group != f->group) &&
 		    !group_free(services, f))

@@ -11,7 +11,6 @@
 #include "gpu/quarantine.h"
 #include "gpu/steps_parts.h"
 #include "host/holders.h"
-#include "host/modules.h"
 
 /* ---- what any unbind wants first ---- */
 
@@ -25,7 +24,7 @@ static int not_held(const struct gpu_services *sv, const struct function_step *s
 	CLEANUP(arena_freep) struct arena *arena = arena_new();
 	struct list addresses = { 0 }, holders = { 0 };
 
-	if (driver_unused(sv->root, driver))
+	if (holders_ruled_out(sv->root, step_address(s), driver))
 		return 0;
 	*list_add(arena, &addresses, struct pci_address) = step_address(s);
 	if (privd_holders(sv->privd, &addresses, arena, &holders, err) < 0)

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/fdpath.h"
+#include "host/modules.h"
 #include "host/processes.h"
 #include "host/sysfs.h"
 
@@ -425,6 +426,68 @@ int holders_console(const struct host_root *root, const struct list *functions, 
 	add_fbcon(&search);
 	*holders = found;
 	return (int)found.n;
+}
+
+/* Does the path go on behind the address with the class, or not at all (plain trees)? */
+static bool is_own_node(const char *path, struct pci_address address, const char *class)
+{
+	char text[PCI_ADDRESS_TEXT];
+	const char *rest = path, *at;
+	size_t n = strlen(class);
+
+	for (at = path; (at = strstr(at, pci_address_format(address, text))); rest = at)
+		at += strlen(text);
+	return !*rest || (!strncmp(rest + 1, class, n) && (!rest[1 + n] || rest[1 + n] == '/'));
+}
+
+/* Is a node of that class, below that function, counted where it is asked for? */
+static bool is_counted(const struct host_root *root, const char *class,
+		       const struct sysfs_entry *entry, struct pci_address address)
+{
+	char path[SYSFS_PATH];
+
+	if (!strcmp(class, "drm_dp_aux_dev"))
+		return true;
+	if (!strcmp(class, "i2c-dev"))
+		return module_unused(root, "sys/module/i2c_dev");
+	if (strcmp(class, "vfio-dev"))
+		return is_own_node(entry->path, address, class);
+	return (size_t)snprintf(path, sizeof(path), "%s/dev", entry->path) < sizeof(path) &&
+	       fdpath_exists(root->fd, path) == 0;
+}
+
+static bool class_counted(const struct host_root *root, const char *class,
+			  struct pci_address address)
+{
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	struct pci_address of;
+	struct list entries;
+	int r = sysfs_class_list(root->fd, class, arena, &entries);
+
+	if (r < 0)
+		return r == -ENOENT || r == -ENOTDIR;
+	for (LIST_EACH(const struct sysfs_entry, entry, &entries)) {
+		if (!entry->path || !sysfs_last_address(entry->path, &of) ||
+		    !pci_address_equal(of, address))
+			continue;
+		if (!is_counted(root, class, entry, address))
+			return false;
+	}
+	return true;
+}
+
+bool holders_ruled_out(const struct host_root *root, struct pci_address address,
+		       const char *driver)
+{
+	char module[SYSFS_PATH];
+
+	snprintf(module, sizeof(module), "sys/bus/pci/drivers/%.60s/module", driver);
+	if (!module_unused(root, module))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(node_classes); i++)
+		if (!class_counted(root, node_classes[i].class, address))
+			return false;
+	return true;
 }
 
 bool holder_lets_go(const struct holder *holder)

@@ -39,6 +39,25 @@ int holders_console(const struct host_root *root, const struct list *functions, 
 		    struct list *holders, struct error *err);
 
 /*
+ * True when by the kernel's own counts nobody has a node of that function open or mapped in a way
+ * that an unbind from `driver` would wait for. False when somebody may: then look who
+ * (holders_find). Needs no root.
+ *
+ * Who opens a node takes a reference of the module behind it (drivers/gpu/drm/drm_drv.c,
+ * drm_stub_open; sound/core, snd_pcm_open and snd_ctl_open; drivers/vfio/vfio_main.c,
+ * vfio_df_device_first_open). That is the driver's only where the node is the function's own, not
+ * where it is of a device below it (virtio, USB). An i2c adapter may be another module's too
+ * (drm_dp_helper.c, drm_dp_aux_register), and its removal waits for whoever has it open
+ * (i2c_del_adapter): there i2c-dev is asked, whose all these files are. Where VFIO's devices have
+ * nodes of their own, an open one is waited for and not counted (vfio_device_fops_cdev_open).
+ *
+ * Not counted and not waited for: /dev/drm_dp_aux*, BARs mapped through sysfs, and who has a VFIO
+ * group and no device of it.
+ */
+bool holders_ruled_out(const struct host_root *root, struct pci_address address,
+		       const char *driver);
+
+/*
  * True for a holder that is no reason to refuse: fbcon goes by itself when the driver of its
  * framebuffer is unbound, and /dev/nvidiactl keeps the module in use, not a card.
  */

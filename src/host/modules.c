@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/fdpath.h"
-#include "host/inventory.h"
 
 enum { LIST_BYTES = 4 * 1024 * 1024, PATH_TEXT = 512, RELEASE_TEXT = 128, NUMBER_TEXT = 32 };
 
@@ -68,12 +67,10 @@ enum fact module_available(const struct host_root *root, const char *driver, str
 	return read_all ? FACT_NO : FACT_UNKNOWN;
 }
 
-bool driver_unused(const struct host_root *root, const char *driver)
+bool module_unused(const struct host_root *root, const char *directory)
 {
 	char path[PATH_TEXT], text[NUMBER_TEXT];
 
-	if (driver_is_vfio(driver) && fdpath_exists(root->fd, "dev/vfio/devices") != 0)
-		return false;
-	snprintf(path, sizeof(path), "sys/bus/pci/drivers/%.60s/module/refcnt", driver);
+	snprintf(path, sizeof(path), "%.200s/refcnt", directory);
 	return fdpath_read(root->fd, path, text, sizeof(text)) > 0 && !strcmp(text, "0");
 }

@@ -13,15 +13,8 @@ enum fact module_available(const struct host_root *root, const char *driver, str
 			   const char **evidence);
 
 /*
- * True when by the kernel's own count nobody uses anything of that driver: no device node of it is open
- * or mapped in a way that an unbind would wait for, and nothing of the kernel's stands on its module.
- * Opening one takes a reference of the module (drivers/gpu/drm/drm_drv.c, drm_stub_open; sound/core,
- * snd_pcm_open and snd_ctl_open; drivers/i2c/i2c-core-base.c, i2c_get_adapter; drivers/vfio/vfio_main.c,
- * vfio_df_device_first_open).
- *
- * False when there are some, when the driver is built in, and when it cannot be told, as where VFIO's
- * devices have nodes of their own, whose opening counts for another module: then look who they are
- * (holders_find). Not counted either: BARs mapped through sysfs, and who has a VFIO group and no device
- * of it.
+ * True when nobody uses the module of that directory (sys/module/NAME, or
+ * sys/bus/pci/drivers/NAME/module): no file of it is open, and no other module stands on it. False
+ * when somebody does, when it is built in, and when it cannot be told.
  */
-bool driver_unused(const struct host_root *root, const char *driver);
+bool module_unused(const struct host_root *root, const char *directory);

@@ -150,6 +150,55 @@ static const struct test_case cases[] = {
 	  NODES "open 980 3 /dev/dri/card0\n", "0000:01:00.0 process 980 ? /dev/dri/card0 -\n" },
 };
 
+#define COUNT(driver, n) "file sys/bus/pci/drivers/" driver "/module/refcnt " n "\n"
+#define I2C_DEV(n) "file sys/module/i2c_dev/refcnt " n "\n"
+#define VFIO_NODE "link sys/class/vfio-dev/vfio3 ../../devices/" AUDIO "/vfio-dev/vfio3\n"
+
+/* Is the kernel's count of a module's users the whole answer? Of the GPU, or of its audio. */
+static const struct {
+	const char *name, *host;
+	uint8_t function;
+	const char *driver;
+	bool expected;
+} counted[] = {
+	{ "nobody", NODES COUNT("amdgpu", "0") I2C_DEV("0"), 0, "amdgpu", true },
+	{ "somebody", NODES COUNT("amdgpu", "1") I2C_DEV("0"), 0, "amdgpu", false },
+	{ "built in", NODES I2C_DEV("0"), 0, "amdgpu", false },
+	{ "somebody has an i2c adapter, whosever", NODES COUNT("amdgpu", "0") I2C_DEV("1"), 0, "amdgpu",
+	  false },
+	{ "i2c-dev is built in", NODES COUNT("amdgpu", "0"), 0, "amdgpu", false },
+	{ "of others i2c-dev is not asked", NODES COUNT("snd_hda_intel", "0"), 1, "snd_hda_intel", true },
+	{ "an AUX channel is not waited for",
+	  NODES COUNT("amdgpu", "0") I2C_DEV("0") "link sys/class/drm_dp_aux_dev/drm_dp_aux0 ../../devices/" GPU
+	  "/drm/card0/card0-DP-1/drm_dp_aux0\n", 0, "amdgpu", true },
+	{ "the card is virtio's", COUNT("virtio-pci", "0")
+	  "link sys/class/drm/card0 ../../devices/" GPU "/virtio0/drm/card0\n", 0, "virtio-pci", false },
+	{ "sound on USB", COUNT("xhci_hcd", "0") "link sys/class/sound/controlC1 ../../devices/" AUDIO
+	  "/usb1/1-2/1-2:1.0/sound/card1/controlC1\n", 1, "xhci_hcd", false },
+	{ "a class that only begins so", COUNT("amdgpu", "0")
+	  "link sys/class/drm/card0 ../../devices/" GPU "/drmx/drm/card0\n", 0, "amdgpu", false },
+	{ "VFIO by groups", COUNT("vfio-pci", "0") VFIO_NODE, 1, "vfio-pci", true },
+	{ "VFIO with nodes", COUNT("vfio-pci", "0") VFIO_NODE
+	  "file sys/devices/" AUDIO "/vfio-dev/vfio3/dev 510:3\n", 1, "vfio-pci", false },
+};
+
+static void test_counted(void **state)
+{
+	struct pci_address address = { .bus = 1 };
+	struct described host;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(counted); i++) {
+		described_make(&host, counted[i].host);
+		address.function = counted[i].function;
+		if (holders_ruled_out(&host.tree.root, address, counted[i].driver) !=
+		    counted[i].expected)
+			fail_msg("%s: not %s", counted[i].name,
+				 counted[i].expected ? "ruled out" : "left open");
+		described_remove(&host);
+	}
+}
+
 static char *text_of(const struct list *holders, char *text, size_t size)
 {
 	size_t at = 0;
@@ -391,6 +440,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cases),	 cmocka_unit_test(test_some_functions),
+		cmocka_unit_test(test_counted),
 		cmocka_unit_test(test_not_seen), cmocka_unit_test(test_not_told),
 		cmocka_unit_test(test_lets_go),	 cmocka_unit_test(test_paths),
 		cmocka_unit_test(test_this_machine), cmocka_unit_test(test_real_texts),
