@@ -301,6 +301,21 @@ int card_find(struct gpu_services *services, const char *address, bool function_
 	return 0;
 }
 
+/* Are its drivers those that the inventory says? It may not have been read again in time. */
+static bool is_current(const struct gpu_services *services, const struct gpu_unit *unit)
+{
+	char path[128], name[64];
+	ssize_t n;
+
+	for (size_t i = 0; i < unit->n; i++) {
+		snprintf(path, sizeof(path), "sys/bus/pci/devices/%s/driver", unit->functions[i]->text);
+		n = fdpath_link_name(services->root->fd, path, name, sizeof(name));
+		if (strcmp(n >= 0 ? name : "", unit->functions[i]->driver ?: ""))
+			return false;
+	}
+	return true;
+}
+
 int card_look_shown(struct gpu_services *services, const char *address, bool function_only,
 		    bool fresh, struct card_look *ret, struct error *err)
 {
@@ -308,7 +323,8 @@ int card_look_shown(struct gpu_services *services, const char *address, bool fun
 
 	if (find(services, address, function_only, &look, err) < 0)
 		return -1;
-	if (fresh && look_again(services, address, &look, err) < 0)
+	if ((fresh || !is_current(services, &look.unit)) &&
+	    look_again(services, address, &look, err) < 0)
 		return -1;
 	unit_of(&look, function_only);
 	look.facts.gpu.inventory = look.inventory;
