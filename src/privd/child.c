@@ -27,7 +27,7 @@ enum {
 	OPERATIONS_MAX = 1024, /* what one may leave behind in its memory goes with it */
 };
 
-/* What a child is told to do: one message on its link. It answers with an empty one, and its data. */
+/* What a child is told to do: one message on its link. It answers with one byte, and its data. */
 struct order {
 	struct privd_request request;
 	struct privd_child told;
@@ -425,15 +425,18 @@ static struct privd_reply outcome(const struct child *child)
 	return reply;
 }
 
-/* It waits for orders from now on, or ends: there are others that do, it is old, or it was stuck. */
+/*
+ * It waits for orders from now on, or ends: there are others that do, it is old, it was stuck, or
+ * it loaded a module, and has libkmod and what that needs in memory since.
+ */
 static void put_back(struct children *children, struct child *child)
 {
 	size_t idle = 0;
 
 	for (size_t i = 0; i < PRIVD_CHILDREN; i++)
 		idle += is_idle(&children->child[i]);
-	if (child->told.stuck || idle >= IDLE_MAX || child->operations >= OPERATIONS_MAX ||
-	    record_clear(child->record) < 0) {
+	if (child->told.stuck || child->told.op == PRIVD_MODULE || idle >= IDLE_MAX ||
+	    child->operations >= OPERATIONS_MAX || record_clear(child->record) < 0) {
 		child_clear(children, child);
 		return;
 	}
@@ -465,6 +468,10 @@ bool children_ended(struct children *children, struct privd_reply *reply, uint64
 	*asker = child->asker;
 	*data = *asker ? seal(child, reply->length) : -1;
 	cleanup_closep(&child->data);
+	if (*data < 0 && *asker && reply->length) {	/* it died with it, or there is no room */
+		reply->status = PRIVD_FAILED;
+		reply->error = EIO;
+	}
 	if (*data < 0)
 		reply->length = 0;
 	if (*asker) {

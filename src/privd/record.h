@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What is on file about a running operation, in RUN/privd-children/: made by privd before it forks,
- * filled in by the child before it does anything, and again with what came out; emptied by privd once
- * the end was told, and removed with the child. So whoever kills privd, and whenever, the next one finds each child that
- * may still write to the machine.
+ * filled in by the child before it does anything, and again with what came out; emptied by privd
+ * once the end was told, and removed with the child. So whoever kills privd, and whenever, the next
+ * one finds each child that may still write to the machine.
  *
  * A child that has not yet filled in its record dies with privd (PR_SET_PDEATHSIG), and the next
  * privd waits until its predecessor is altogether gone: a record that is empty then belongs to

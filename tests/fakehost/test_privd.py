@@ -4,6 +4,7 @@
 import errno
 import os
 import pathlib
+import resource
 import signal
 import socket
 import struct
@@ -84,6 +85,23 @@ def test_plain_tree_is_never_written(tmp_path):
         assert p.call("read_config", GPU, value=64).data == before[config(tree)][:64]
         assert b"System RAM" in p.call("read_iomem").data
     assert snapshot(tree) == before
+
+
+def test_an_answer_that_is_lost_is_no_empty_one(tmp_path):
+    """The operation is done, and privd has no room for the descriptor of what it found."""
+    tree = tmp_path / "tree"
+    write_tree("lab-like", tree)
+    with Privd(binary(), tree, tmp_path) as p:
+        assert b"System RAM" in p.call("read_iomem").data
+        pid = p.call("ping").value  # and it has closed what it sent
+        before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        used = {int(fd) for fd in os.listdir(f"/proc/{pid}/fd")}
+        free = min(set(range(len(used) + 1)) - used)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, before[1]))
+        lost = p.call("read_iomem")
+        assert (lost.status, lost.error, lost.data) == ("failed", errno.EIO, b"")
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+        assert b"System RAM" in p.call("read_iomem").data
 
 
 def config(tree):
