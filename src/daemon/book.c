@@ -230,6 +230,7 @@ bool book_stop(void)
 void book_poke(void)
 {
 	lock_take(&book_lock);
+	wanted++;	/* so that book_refresh() sees a reading that is under way */
 	poked = true;
 	pthread_cond_signal(&wake);
 	lock_give(&book_lock);
