@@ -401,17 +401,22 @@ static bool may_cancel(struct run *run)
 	return run_step(run, run->at)->kind->undo || run_holds(run, run->at) == 0;
 }
 
-/* Not proven yet: time to ask for it once more? Whatever that says, the proof is what counts. */
+/*
+ * Not proven yet: time to ask for it once more? Whatever that says, the proof is what counts. Not
+ * close to the deadline, by which a call that takes long would not be back.
+ */
 static int apply_again(struct run *run)
 {
 	const struct step_kind *kind = run_step(run, run->at)->kind;
 	uint64_t now = time_monotonic_ms();
 	struct error why;
+	int r;
 
-	if (now < run->again_at)
+	if (now < run->again_at || now + kind->again_ms > run->step_until)
 		return RUN_WAIT;
-	run->again_at = now + kind->again_ms;
-	if (call(run, run->at, false, kind->apply, &why) != 2)
+	r = call(run, run->at, false, kind->apply, &why);
+	run->again_at = time_monotonic_ms() + kind->again_ms;
+	if (r != 2)
 		return RUN_WAIT;
 	blame(run, run->at, &why);
 	return RUN_STUCK;

@@ -48,8 +48,9 @@ struct step_kind {
 	 */
 	int (*prove)(void *services, const void *args, struct error *err);
 	/*
-	 * While prove says "not yet", apply is done again so long after the last time: for what may be
-	 * asked of somebody who does not listen yet. Only the first counts as failed when it fails. 0: once.
+	 * While prove says "not yet", apply is done again so long after the last time, and so long before
+	 * the deadline at the latest: for what may be asked of somebody who does not listen yet. Only the
+	 * first counts as failed when it fails. 0: once.
 	 */
 	unsigned again_ms;
 	/* NULL: there is no way back; the step is a point of no return. Results as apply, prove. */
