@@ -71,6 +71,7 @@ static int cannot_tell(struct card_look *look, const struct error *why, const ch
 	return -1;
 }
 
+/* To ask is to have it for a moment, in which nobody else gets it. */
 static bool group_free(struct gpu_services *services, const struct function *f)
 {
 	unsigned flags;
@@ -84,9 +85,9 @@ static bool group_free(struct gpu_services *services, const struct function *f)
  * Nobody has it open: so say the kernel's counts (holders_ruled_out), nobody has its VFIO groups, and
  * nobody was seen when that was last looked for. That last is for what the counts leave out; BARs
  * mapped through sysfs the kernel mostly does not allow while a driver has the device
- * (kernel/resource.c, iomem_is_exclusive).
+ * (kernel/resource.c, iomem_is_exclusive). locked: no VM of ours can be about to open these groups.
  */
-static bool nobody_has(struct gpu_services *services, const struct gpu_unit *unit)
+static bool nobody_has(struct gpu_services *services, const struct gpu_unit *unit, bool locked)
 {
 	const struct function *f;
 
@@ -96,14 +97,16 @@ static bool nobody_has(struct gpu_services *services, const struct gpu_unit *uni
 		f = unit->functions[i];
 		if (!f->driver || !holders_ruled_out(services->root, f->address, f->driver))
 			return false;
-		if (driver_is_vfio(f->driver) && (!i || unit->functions[i - 1]->group != f->group) &&
-		    !group_free(services, f))
+		if (!driver_is_vfio(f->driver) || (i && unit->functions[i - 1]->group == f->group))
+			continue;
+		if (!locked || !group_free(services, f))
 			return false;
 	}
 	return true;
 }
 
-static int read_holders(struct gpu_services *services, struct card_look *look, struct error *err)
+static int read_holders(struct gpu_services *services, struct card_look *look, bool locked,
+			struct error *err)
 {
 	struct list addresses = { 0 }, functions = { 0 };
 	struct list *found = arena_new_of(look->arena, struct list);
@@ -114,7 +117,7 @@ static int read_holders(struct gpu_services *services, struct card_look *look, s
 		*list_add(look->arena, &addresses, struct pci_address) = look->unit.functions[i]->address;
 		*list_add(look->arena, &functions, const struct function *) = look->unit.functions[i];
 	}
-	if (nobody_has(services, &look->unit))
+	if (nobody_has(services, &look->unit, locked))
 		r = holders_console(services->root, &functions, look->arena, found, &why);
 	else
 		r = privd_holders(services->privd, &addresses, look->arena, found, &why);
@@ -329,7 +332,7 @@ int card_look_shown(struct gpu_services *services, const char *address, bool fun
 	unit_of(&look, function_only);
 	look.facts.gpu.inventory = look.inventory;
 	if (card_look_record(services, &look, err) < 0 ||
-	    read_holders(services, &look, err) < 0 ||
+	    read_holders(services, &look, true, err) < 0 ||
 	    read_critical(services, &look, false, err) < 0)
 		return -1;
 	read_domains(services, &look);
@@ -354,7 +357,8 @@ int card_look(struct gpu_services *services, const char *address, bool function_
 		return -1;
 	look.facts.modules = services->root->real;
 	look.facts.vfio_driver = fdpath_exists(services->root->fd, "sys/bus/pci/drivers/vfio-pci") == 1;
-	if (read_holders(services, &look, err) < 0 || read_critical(services, &look, true, err) < 0 ||
+	if (read_holders(services, &look, fresh, err) < 0 ||
+	    read_critical(services, &look, true, err) < 0 ||
 	    read_framebuffers(services, &look, err) < 0 || read_settings(services, &look, err) < 0)
 		return -1;
 	read_taken(services, &look);

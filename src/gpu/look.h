@@ -22,14 +22,15 @@ struct card_look {
  * Look at the card that has this function. 0; or -1 with not_found, invalid_value, store, helper (privd
  * cannot be asked), or internal (no inventory yet). What privd cannot tell is unknown in the facts, not
  * an error.
- * `function_only`: the unit is that one function.
+ * `function_only`: the unit is that one function. `fresh`: the inventory is read again; for who has the
+ * locks of the card.
  */
 int card_look(struct gpu_services *services, const char *address, bool function_only, bool fresh,
 	      struct card_look *ret, struct error *err);
 /*
  * The same, for who shows it after a change: who uses the card, and what the host lives on where the
  * card can carry anything (not on vfio); nothing that only planners go by. fresh: not when the change
- * had the inventory read again.
+ * had the inventory read again. The caller still has the locks of the card.
  */
 int card_look_shown(struct gpu_services *services, const char *address, bool function_only, bool fresh,
 		    struct card_look *ret, struct error *err);
