@@ -299,12 +299,12 @@ static void tell_ends(void)
 	int data;
 
 	while (children_ended(&privd.children, &reply, &asker, &data)) {
+		log_reply(&reply);	/* first: what is done because of it comes after it in the journal */
 		if (asker)
 			server_send(&privd.server, asker, &reply, data);
 		else
 			server_broadcast(&privd.server, &reply);
 		cleanup_closep(&data);
-		log_reply(&reply);	/* last: whoever waits does not wait for the journal too */
 	}
 	while (children_expired(&privd.children, &reply, &asker)) {
 		log_reply(&reply);
