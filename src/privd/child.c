@@ -18,6 +18,7 @@
 #include "base/fdpath.h"
 #include "base/id.h"
 #include "privd/fault.h"
+#include "privd/message.h"
 #include "privd/ops.h"
 #include "privd/process.h"
 
@@ -33,28 +34,6 @@ struct order {
 	struct privd_child told;
 	bool strike;
 };
-
-static ssize_t send_with(int link, const void *bytes, size_t n, int fd)
-{
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct iovec part = { .iov_base = (void *)(uintptr_t)bytes, .iov_len = n };
-	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
-	struct cmsghdr *header;
-
-	if (fd >= 0) {
-		message.msg_control = &control;
-		message.msg_controllen = sizeof(control);
-		header = CMSG_FIRSTHDR(&message);
-		*header = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
-					    .cmsg_type = SCM_RIGHTS,
-					    .cmsg_len = CMSG_LEN(sizeof(int)) };
-		memcpy(CMSG_DATA(header), &fd, sizeof(fd));
-	}
-	return sendmsg(link, &message, MSG_NOSIGNAL);
-}
 
 /*
  * Sockets above all must not stay open here: a child that sleeps for ever would keep the daemon
@@ -97,7 +76,7 @@ static int carry_out(const struct host_root *root, int file, int link, const str
 	struct op op = {
 		.root = root, .request = &order->request, .data = -1, .strike = order->strike
 	};
-	ssize_t n;
+	int r;
 
 	if (record_begin(file, &record) < 0)
 		return -1;
@@ -110,9 +89,9 @@ static int carry_out(const struct host_root *root, int file, int link, const str
 	if (record_end(file, &record) < 0)
 		return -1;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	n = send_with(link, "", 1, op.data);
+	r = message_send(link, "", 1, op.data);
 	cleanup_closep(&op.data);
-	return n < 0 ? -1 : 0;
+	return r;
 }
 
 /* In the child; `privd` is the parent's pid. Its end of the link is closed when no more is wanted. */
@@ -271,7 +250,7 @@ static int give_order(struct child *child, const struct privd_request *request,
 	child->told = *told;
 	child->told.pid = (uint32_t)child->pid;
 	child->told.start_time = child->start_time;
-	return send_with(child->link, &order, sizeof(order), -1) < 0 ? -errno : 0;
+	return message_send(child->link, &order, sizeof(order), -1);
 }
 
 /* A child that waits for orders, or a new one, has it now. NULL: *reason says why not. */

@@ -10,6 +10,7 @@
 #include <sys/un.h>
 
 #include "base/log.h"
+#include "privd/message.h"
 
 static void drop(struct server *server, struct connection *c)
 {
@@ -170,32 +171,10 @@ bool server_receive(struct server *server, struct privd_request *request, uint64
 	return false;
 }
 
-static int send_one(int fd, const struct privd_reply *reply, int data)
-{
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct iovec part = { .iov_base = (void *)(uintptr_t)reply, .iov_len = sizeof(*reply) };
-	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
-	struct cmsghdr *header;
-
-	if (data >= 0) {
-		message.msg_control = &control;
-		message.msg_controllen = sizeof(control);
-		header = CMSG_FIRSTHDR(&message);
-		*header = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
-					    .cmsg_type = SCM_RIGHTS,
-					    .cmsg_len = CMSG_LEN(sizeof(int)) };
-		memcpy(CMSG_DATA(header), &data, sizeof(data));
-	}
-	return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
-}
-
 static void send_or_drop(struct server *server, struct connection *c,
 			 const struct privd_reply *reply, int data)
 {
-	int r = send_one(c->fd, reply, data);
+	int r = message_send(c->fd, reply, sizeof(*reply), data);
 
 	if (!r)
 		return;
