@@ -58,72 +58,69 @@ void cards_forget(void)
 
 /* ---- making them ---- */
 
-static struct body *group_of(const struct gpu_facts *facts, const struct function *f)
+/* Two threads may make the same: the first one's stays. Takes the reference to made; a new reference. */
+static struct body *keep_first(struct body **place, struct body *made)
 {
-	CLEANUP(arena_freep) struct arena *arena = arena_new();
-	struct list members;
+	struct body *first = NULL;
 
-	gpu_view_group(facts, f, arena, &members);
-	return body_json(TYPE_JSON,
-			 rows_emit_list(wire_member_rows, sizeof(struct wire_member), &members));
+	if (__atomic_compare_exchange_n(place, &first, made, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		return body_ref(made);
+	body_unref(made);
+	return body_ref(first);
 }
 
-static void add_reply(struct cards *cards, const struct gpu_facts *facts, const struct function *f)
+/* What was made before; NULL: nothing yet. */
+static struct body *kept(struct body *const *place)
 {
-	CLEANUP(arena_freep) struct arena *arena = arena_new();
-	struct card_reply *r = list_add(cards->arena, &cards->replies, struct card_reply);
+	struct body *body = __atomic_load_n(place, __ATOMIC_ACQUIRE);
+
+	return body ? body_ref(body) : NULL;
+}
+
+struct body *cards_device(const struct cards *cards, struct card_reply *reply)
+{
+	CLEANUP(arena_freep) struct arena *arena = NULL;
+	struct body *body = kept(&reply->device);
 	struct wire_device device;
 
-	gpu_view_device(facts, f, arena, &device);
-	*r = (struct card_reply){
-		.function = f,
-		.listed = function_is_gpu(f, &facts->inventory->filter),
-		.device = body_json(TYPE_JSON, rows_emit(wire_device_rows, &device)),
-		.group = group_of(facts, f),
-		.driver = f->driver,
-		.vendor_id = arena_strdup(cards->arena, device.vendor_id),
-		.vendor_name = arena_strdup(cards->arena, device.vendor_name),
-		.state = device.state,
-	};
+	if (body)
+		return body;
+	arena = arena_new();
+	gpu_view_device(&cards->facts.gpu, reply->function, arena, &device);
+	return keep_first(&reply->device, body_json(TYPE_JSON, rows_emit(wire_device_rows, &device)));
 }
 
-static bool matches(const struct card_reply *r, const struct wire_device_query *q)
+struct body *cards_group(const struct cards *cards, struct card_reply *reply)
 {
-	if (q->driver && strcmp(r->driver ?: "none", q->driver))
-		return false;
-	if (q->state >= 0 && r->state != q->state)
-		return false;
-	return !q->vendor || (r->vendor_id && !strcasecmp(r->vendor_id, q->vendor)) ||
-	       (r->vendor_name && !strncasecmp(r->vendor_name, q->vendor, strlen(q->vendor)));
+	CLEANUP(arena_freep) struct arena *arena = NULL;
+	struct body *body = kept(&reply->group);
+	struct list members;
+
+	if (body)
+		return body;
+	arena = arena_new();
+	gpu_view_group(&cards->facts.gpu, reply->function, arena, &members);
+	return keep_first(&reply->group,
+			  body_json(TYPE_JSON, rows_emit_list(wire_member_rows, sizeof(struct wire_member), &members)));
 }
 
-/* query NULL: all. */
-static struct body *join(const struct cards *cards, const struct wire_device_query *query)
+struct body *cards_iommu(struct cards *cards)
 {
-	CLEAN_FREE const struct body **parts = calloc(cards->replies.n + 1, sizeof(*parts));
-	size_t n = 0;
-
-	if (!parts)
-		abort();
-	for (LIST_EACH(const struct card_reply, r, &cards->replies))
-		if (r->listed && (!query || matches(r, query)))
-			parts[n++] = r->device;
-	return body_join(parts, n);
-}
-
-static struct body *iommu_of(const struct gpu_facts *facts)
-{
-	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	CLEANUP(arena_freep) struct arena *arena = NULL;
+	struct body *body = kept(&cards->iommu);
 	struct wire_iommu iommu;
 
-	gpu_view_iommu(facts, arena, &iommu);
-	return body_json(TYPE_JSON, rows_emit(wire_iommu_rows, &iommu));
+	if (body)
+		return body;
+	arena = arena_new();
+	gpu_view_iommu(&cards->facts.gpu, arena, &iommu);
+	return keep_first(&cards->iommu, body_json(TYPE_JSON, rows_emit(wire_iommu_rows, &iommu)));
 }
 
 void cards_publish(const struct doctor_facts *whole, void *keep, void (*release)(void *keep))
 {
 	struct cards *cards = calloc(1, sizeof(*cards));
-	const struct gpu_facts *facts = &whole->gpu;
+	const struct inventory *inv = whole->gpu.inventory;
 
 	if (!cards)
 		abort();
@@ -133,21 +130,22 @@ void cards_publish(const struct doctor_facts *whole, void *keep, void (*release)
 	cards->facts = *whole;
 	cards->keep = keep;
 	cards->release = release;
-	cards->node = arena_strdup(cards->arena, facts->node);
-	for (LIST_EACH(struct function *, f, &facts->inventory->functions))
-		if (function_is_gpu(*f, &facts->inventory->filter) ||
-		    inventory_card(facts->inventory, (*f)->address))
-			add_reply(cards, facts, *f);
-	cards->list = join(cards, NULL);
-	cards->iommu = iommu_of(facts);
+	cards->node = arena_strdup(cards->arena, whole->gpu.node);
+	for (LIST_EACH(struct function *, f, &inv->functions)) {
+		bool listed = function_is_gpu(*f, &inv->filter);
+
+		if (listed || inventory_card(inv, (*f)->address))
+			*list_add(cards->arena, &cards->replies, struct card_reply) =
+				(struct card_reply){ .function = *f, .listed = listed };
+	}
 	swap(cards);
 }
 
 /* ---- using them ---- */
 
-const struct card_reply *cards_find(const struct cards *cards, struct pci_address address)
+struct card_reply *cards_find(const struct cards *cards, struct pci_address address)
 {
-	const struct card_reply *replies = cards->replies.items;
+	struct card_reply *replies = cards->replies.items;
 	size_t low = 0, high = cards->replies.n;
 
 	while (low < high) {
@@ -164,11 +162,49 @@ const struct card_reply *cards_find(const struct cards *cards, struct pci_addres
 	return NULL;
 }
 
-struct body *cards_list(const struct cards *cards, const struct wire_device_query *q)
+static bool matches(const struct cards *cards, const struct function *f, const struct wire_device_query *q)
 {
-	if (!q->driver && !q->vendor && !q->node && q->state < 0)
-		return body_ref(cards->list);
-	if (q->node && strcmp(q->node, cards->node ?: ""))
+	CLEANUP(arena_freep) struct arena *arena = NULL;
+	struct wire_device device;
+
+	if (q->driver && strcmp(f->driver ?: "none", q->driver))
+		return false;
+	if (q->state < 0 && !q->vendor)
+		return true;
+	arena = arena_new();
+	gpu_view_device(&cards->facts.gpu, f, arena, &device);
+	if (q->state >= 0 && device.state != q->state)
+		return false;
+	return !q->vendor || (device.vendor_id && !strcasecmp(device.vendor_id, q->vendor)) ||
+	       (device.vendor_name && !strncasecmp(device.vendor_name, q->vendor, strlen(q->vendor)));
+}
+
+/* query NULL: all. */
+static struct body *join(const struct cards *cards, const struct wire_device_query *query)
+{
+	CLEAN_FREE struct body **parts = calloc(cards->replies.n + 1, sizeof(*parts));
+	struct body *body;
+	size_t n = 0;
+
+	if (!parts)
+		abort();
+	for (LIST_EACH(struct card_reply, r, &cards->replies))
+		if (r->listed && (!query || matches(cards, r->function, query)))
+			parts[n++] = cards_device(cards, r);
+	body = body_join((const struct body *const *)parts, n);
+	for (size_t i = 0; i < n; i++)
+		body_unref(parts[i]);
+	return body;
+}
+
+struct body *cards_list(struct cards *cards, const struct wire_device_query *q)
+{
+	struct body *body;
+
+	if (q && q->node && strcmp(q->node, cards->node ?: ""))
 		return body_join(NULL, 0);
-	return join(cards, q);
+	if (q && (q->driver || q->vendor || q->state >= 0))
+		return join(cards, q);
+	body = kept(&cards->list);
+	return body ?: keep_first(&cards->list, join(cards, NULL));
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The cards as replies: what GETs of them answer, made once for each new inventory or new facts
- * about it. Immutable and counted; the main thread publishes, any thread takes the current one.
+ * about it, when it is first asked for: most of what is published nobody looks at before it is old.
+ * Immutable and counted; the main thread publishes, any thread takes the current one.
  */
 #pragma once
 
@@ -13,10 +14,7 @@
 struct card_reply {
 	const struct function *function;
 	bool listed; /* of GPU class: in the list of devices */
-	struct body *device, *group;
-	const char *driver; /* NULL: none */
-	const char *vendor_id, *vendor_name;
-	int state; /* enum wire_card_state; -1 unknown */
+	struct body *device, *group; /* atomic; NULL: nobody asked yet */
 };
 
 struct cards {
@@ -25,14 +23,14 @@ struct cards {
 	struct inventory *inventory; /* one reference */
 	const char *node;
 	struct list replies; /* struct card_reply, by address */
-	struct body *list, *iommu;
-	struct doctor_facts facts; /* that they were made from; what they borrow is kept: */
+	struct body *list, *iommu; /* atomic; NULL: nobody asked yet */
+	struct doctor_facts facts; /* that they are made from; what they borrow is kept: */
 	void *keep;
 	void (*release)(void *keep);
 };
 
 /*
- * Make the replies and publish them. The inventory of the facts must be the one that is published;
+ * Publish what the replies are made from. The inventory of the facts must be the one that is published;
  * what is unknown in facts is unknown in the replies. What the facts borrow, `keep` keeps: it is
  * released, on any thread, when the last reference to the cards goes. Main thread.
  */
@@ -45,6 +43,10 @@ DEFINE_CLEANUP(struct cards *, cards_release)
 void cards_forget(void);
 
 /* NULL: no function of a card has this address. */
-const struct card_reply *cards_find(const struct cards *cards, struct pci_address address);
-/* The list, or the part of it that the query names; a new reference. */
-struct body *cards_list(const struct cards *cards, const struct wire_device_query *query);
+struct card_reply *cards_find(const struct cards *cards, struct pci_address address);
+/* The replies; each a new reference. Any thread. */
+struct body *cards_device(const struct cards *cards, struct card_reply *reply);
+struct body *cards_group(const struct cards *cards, struct card_reply *reply);
+struct body *cards_iommu(struct cards *cards);
+/* The list, or (query not NULL) the part of it that the query names. */
+struct body *cards_list(struct cards *cards, const struct wire_device_query *query);

@@ -76,16 +76,16 @@ void api_scanned(uint64_t ticket, const struct error *err)
 		not_ready(&none);
 		err = &none;
 	}
-	reply = err ? reply_problem(err, NULL, NULL) : reply_resource(body_ref(cards->list));
+	reply = err ? reply_problem(err, NULL, NULL) : reply_resource(cards_list(cards, NULL));
 	pending_answer(ticket, &reply);
 }
 
 /* The reply for the ":pci" of the path. */
-static const struct card_reply *find(const struct request *rq, const struct cards *cards,
-				     struct error *err)
+static struct card_reply *find(const struct request *rq, const struct cards *cards,
+			       struct error *err)
 {
 	const struct function *f;
-	const struct card_reply *r;
+	struct card_reply *r;
 
 	if (!cards) {
 		not_ready(err);
@@ -102,7 +102,7 @@ static const struct card_reply *find(const struct request *rq, const struct card
 int gpus_show(struct request *rq, struct reply *reply, struct error *err)
 {
 	CLEANUP(cards_releasep) struct cards *cards = NULL;
-	const struct card_reply *r;
+	struct card_reply *r;
 
 	if (!fresh(rq))
 		return 0;
@@ -110,14 +110,14 @@ int gpus_show(struct request *rq, struct reply *reply, struct error *err)
 	r = find(rq, cards, err);
 	if (!r)
 		return -1;
-	*reply = reply_resource(body_ref(r->device));
+	*reply = reply_resource(cards_device(cards, r));
 	return 0;
 }
 
 int gpus_group(struct request *rq, struct reply *reply, struct error *err)
 {
 	CLEANUP(cards_releasep) struct cards *cards = NULL;
-	const struct card_reply *r;
+	struct card_reply *r;
 
 	if (!fresh(rq))
 		return 0;
@@ -125,7 +125,7 @@ int gpus_group(struct request *rq, struct reply *reply, struct error *err)
 	r = find(rq, cards, err);
 	if (!r)
 		return -1;
-	*reply = reply_resource(body_ref(r->group));
+	*reply = reply_resource(cards_group(cards, r));
 	return 0;
 }
 
@@ -136,7 +136,7 @@ int gpus_iommu(struct request *rq, struct reply *reply, struct error *err)
 	(void)rq;
 	if (!cards)
 		return not_ready(err);
-	*reply = reply_resource(body_ref(cards->iommu));
+	*reply = reply_resource(cards_iommu(cards));
 	return 0;
 }
 
