@@ -110,19 +110,33 @@ static void add_warnings(json_t *result, const json_t *warnings)
 	}
 }
 
+/* Of what is as it was asked for, nothing has to be looked into. */
+static struct reply as_it_is(const char *result)
+{
+	struct strbuf text = STRBUF_INIT(strlen(result));
+
+	strbuf_add(&text, result);
+	return (struct reply){ .status = 200, .body = body_text(TYPE_JSON, &text) };
+}
+
 static struct reply success_reply(const struct task_outcome *outcome, const struct route *route)
 {
-	const char *id = json_string_value(json_object_get(outcome->result, "id"));
 	bool made = (route->flags & ROUTE_CREATES) && outcome->changed;
 	struct reply reply;
+	const char *id;
+	json_t *result;
 
 	if (route->flags & ROUTE_EMPTY)
 		return (struct reply){ .status = 204 };
-	add_warnings(outcome->result, outcome->warnings);
-	reply = json_reply(made ? 201 : 200,
-			   outcome->result ? json_incref(outcome->result) : json_null());
+	if (!made && !outcome->warnings)
+		return as_it_is(outcome->result ?: "null");
+	result = outcome->result ? json_loads(outcome->result, JSON_DECODE_ANY, NULL) : json_null();
+	add_warnings(result, outcome->warnings);
+	reply = json_reply(made ? 201 : 200, json_incref(result));
+	id = json_string_value(json_object_get(result, "id"));
 	if (made && id)
 		snprintf(reply.location, sizeof(reply.location), "%s/%s", route->path, id);
+	json_decref(result);
 	return reply;
 }
 

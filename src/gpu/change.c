@@ -7,6 +7,7 @@
 #include "gpu/bind.h"
 #include "gpu/look.h"
 #include "gpu/quarantine.h"
+#include "wire/text.h"
 
 struct change_request {
 	char address[PCI_ADDRESS_TEXT];
@@ -71,7 +72,7 @@ static int plan_unquarantine(void *request, void *services, bool locked, struct 
 	return plan_change(request, services, locked, plan, unquarantine_plan, err);
 }
 
-static json_t *device(void *request, void *services, struct error *err)
+static char *device(void *request, void *services, struct error *err)
 {
 	const struct change_request *r = request;
 	CLEAN_LOOK struct card_look look = { 0 };
@@ -91,7 +92,7 @@ static json_t *device(void *request, void *services, struct error *err)
 			look.facts.gpu.records_unknown = why.message;
 	}
 	gpu_view_device(&look.facts.gpu, look.function, look.arena, &view);
-	return rows_emit(wire_device_rows, &view);
+	return text_of_rows(wire_device_rows, &view);
 }
 
 const struct operation gpu_bind_operation = {

@@ -63,6 +63,18 @@ struct body *body_json(const char *type, json_t *json)
 	return finish(body);
 }
 
+struct body *body_text(const char *type, struct strbuf *text)
+{
+	struct body *body = allocate(type, text->len + 1);
+
+	if (text->failed)
+		abort();
+	memcpy(body->bytes, strbuf_text(text), text->len);
+	body->bytes[text->len] = '\n';
+	strbuf_finish(text);
+	return finish(body);
+}
+
 static size_t without_newline(const struct body *body)
 {
 	return body->n && body->bytes[body->n - 1] == '\n' ? body->n - 1 : body->n;

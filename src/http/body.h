@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "base/cleanup.h"
+#include "base/strbuf.h"
 
 enum { ETAG_TEXT = 20 };
 
@@ -25,6 +25,8 @@ extern const char TYPE_JSON[], TYPE_PROBLEM[], TYPE_TEXT[];
 
 /* A copy of the bytes. Without memory the process ends, as with an arena. */
 struct body *body_new(const char *type, const char *bytes, size_t n);
+/* The text and a newline at its end. Takes the text. */
+struct body *body_text(const char *type, struct strbuf *text);
 /* The JSON as compact text with a newline at its end. Takes the reference to json. */
 struct body *body_json(const char *type, json_t *json);
 /* "[", the bodies without their newlines, with commas between, "]", newline. Borrows the parts. */

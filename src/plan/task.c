@@ -280,7 +280,7 @@ void task_outcome(struct task *task, struct task_outcome *ret)
 	lock_give(&engine_lock);
 	ret->refusals = parse(texts.refusals);
 	ret->plan = parse(texts.plan);
-	ret->result = parse(texts.result);
+	ret->result = TAKE_PTR(texts.result);
 	ret->warnings = parse(texts.warnings);
 	task_texts_finish(&texts);
 }
@@ -289,7 +289,7 @@ void task_outcome_finish(struct task_outcome *outcome)
 {
 	json_decref(outcome->refusals);
 	json_decref(outcome->plan);
-	json_decref(outcome->result);
+	free(outcome->result);
 	json_decref(outcome->warnings);
 	*outcome = (struct task_outcome){ 0 };
 }

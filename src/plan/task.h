@@ -61,11 +61,11 @@ struct operation {
 	int (*plan)(void *request, void *services, bool locked, struct plan *plan,
 		    struct error *err);
 	/*
-	 * The resource to answer with, after success; a new reference. NULL with an error: it cannot be
+	 * The resource to answer with, after success: compact JSON text, malloc'd. NULL with an error: it cannot be
 	 * shown, and the task ends with that (failed when what it is about is not there any more:
 	 * not_found, gone); without one: there is nothing to show. May be NULL.
 	 */
-	json_t *(*result)(void *request, void *services, struct error *err);
+	char *(*result)(void *request, void *services, struct error *err);
 	void (*free)(void *request);
 };
 
@@ -182,7 +182,7 @@ struct task_outcome {
 	struct error error;	/* code ERROR_NONE: none */
 	json_t *refusals;	/* array; NULL: none */
 	json_t *plan; /* {"plan": …} of a dry run; NULL: it was none, or not planned yet */
-	json_t *result;		/* NULL: none */
+	char *result;		/* JSON text; NULL: none */
 	json_t *warnings;	/* array of the plan's warnings; NULL: none */
 };
 

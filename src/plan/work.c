@@ -187,16 +187,15 @@ static void show_result(struct task *task, const struct plan *plan, bool changed
 			struct ending *end)
 {
 	const struct operation *operation = task->operation;
-	json_t *result;
 
 	if (!operation || !operation->result)
 		return;
-	result = operation->result(task->request, task->engine->config.services, &end->error);
-	if (result)
+	end->texts.result =
+		operation->result(task->request, task->engine->config.services, &end->error);
+	if (end->texts.result)
 		end->error = (struct error){ 0 };
 	else if (end->error.code)
 		cannot_show(plan, changed, end);
-	end->texts.result = text_of(result);
 }
 
 /* It changes nothing any more: have it read and shown how the world is now. */

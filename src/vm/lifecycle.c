@@ -13,6 +13,7 @@
 #include "vm/facts.h"
 #include "vm/start.h"
 #include "vm/view.h"
+#include "wire/text.h"
 
 struct vm_request {
 	struct arena *arena;
@@ -384,7 +385,7 @@ static void ask_domain(struct vm_services *services, struct vm_facts *facts, str
 	*domain = (struct virt_domain){ .name = id, .vm = id, .state = state };
 }
 
-static json_t *result(void *data, void *services, struct error *err)
+static char *result(void *data, void *services, struct error *err)
 {
 	CLEANUP(inventory_releasep) struct inventory *inv = inventory_acquire();
 	CLEAN_FACTS struct vm_facts facts;
@@ -401,7 +402,7 @@ static json_t *result(void *data, void *services, struct error *err)
 	ask_domain(sv, &facts, &domains, &view);
 	view.no_kvm = view.domains && virt_host(sv->virt, &host, NULL) == 0 && !host.kvm;
 	vm_view(&view, &facts.vm, facts.arena, &vm);
-	return rows_emit(wire_vm_rows, &vm);
+	return text_of_rows(wire_vm_rows, &vm);
 }
 
 #define OPERATION(what, planner, ...)                                                              \

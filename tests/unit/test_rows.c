@@ -4,6 +4,7 @@
 
 #include "base/address.h"
 #include "base/rows.h"
+#include "wire/text.h"
 
 struct part {
 	const char *address;
@@ -226,6 +227,48 @@ static void bad_bytes_do_not_break_answers(void **state UNUSED)
 	json_decref(out);
 }
 
+/* Written at once, it is byte for byte what the tree of it says. */
+static void text_is_what_the_tree_says(void **state UNUSED)
+{
+	static const char *const inputs[] = {
+		"{\"name\":\"vm\"}",
+		"{\"name\":\"a\\\"b\\\\\",\"cpus\":512,\"running\":false,\"firmware\":\"uefi\"}",
+		"{\"name\":\"\\t\\n\\u001f/\",\"running\":true,\"firmware\":\"bios\"}",
+		"{\"name\":\"\\u00e4\\u20ac\",\"tags\":[\"\\ud83d\\ude00\",\"\\u007f\",\"\"]}",
+		"{\"name\":\"vm\",\"boot\":{\"address\":\"0000:01:00.0\",\"slot\":31}}",
+		"{\"name\":\"vm\",\"parts\":{\"address\":\"0000:01:00.0\"}}",
+		"{\"name\":\"vm\",\"parts\":[{\"address\":\"0000:01:00.0\"},{\"address\":\"0000:02:00.0\"}]}",
+		"{\"name\":\"vm\",\"parts\":[],\"tags\":[],\"pins\":[],\"notes\":{}}",
+		"{\"name\":\"vm\",\"pins\":[0,-1,9223372036854775807,-9223372036854775807]}",
+		"{\"name\":\"vm\",\"notes\":{\"k\":\"v\",\"\\u00e4\":\"w\"},\"extra\":{\"a\":[1.5,null]}}",
+		"{\"name\":\"vm\",\"notes\":{\"k\":\"v\",\"l\":\"w\"},\"extra\":\"x\"}",
+	};
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	static struct row_pair twice[] = { { "k", "v" }, { "l", NULL }, { "k", "w\xff" } };
+	struct machine m;
+	struct error err;
+	json_t *json, *tree;
+	char *text, *wanted;
+
+	for (size_t i = 0; i <= ARRAY_SIZE(inputs); i++) {
+		json = rows_load(inputs[i % ARRAY_SIZE(inputs)], strlen(inputs[i % ARRAY_SIZE(inputs)]), &err);
+		assert_non_null(json);
+		assert_int_equal(rows_parse(machine_rows, json, "", arena, &m, &err), 0);
+		if (i == ARRAY_SIZE(inputs)) {	/* what no request can say */
+			m.name = "a\xff\x7f" "b";
+			m.notes = (struct list){ .items = twice, .n = 3 };
+		}
+		tree = rows_emit(machine_rows, &m);
+		wanted = json_dumps(tree, JSON_COMPACT);
+		text = text_of_rows(machine_rows, &m);
+		assert_string_equal(text, wanted);
+		free(text);
+		free(wanted);
+		json_decref(tree);
+		json_decref(json);
+	}
+}
+
 static void schema_tells_the_limits(void **state UNUSED)
 {
 	json_t *schema = rows_schema(machine_rows, true);
@@ -251,6 +294,7 @@ int main(void)
 		cmocka_unit_test(wrong_input_names_its_field),
 		cmocka_unit_test(deep_nesting_is_refused),
 		cmocka_unit_test(bad_bytes_do_not_break_answers),
+		cmocka_unit_test(text_is_what_the_tree_says),
 		cmocka_unit_test(schema_tells_the_limits),
 	};
 

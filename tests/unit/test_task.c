@@ -140,9 +140,7 @@ static void test_all_steps_are_done_and_proven(void **state)
 	assert_int_equal(outcome.error.code, ERROR_NONE);
 	assert_true(outcome.kept);
 	assert_true(outcome.changed);
-	assert_int_equal(
-		json_integer_value(json_array_get(json_object_get(outcome.result, "cells"), 2)),
-		12);
+	assert_non_null(strstr(outcome.result, "{\"cells\":[10,11,12,13,"));
 	assert_log(f, "apply 0, prove 0, apply 1, prove 1, apply 2, prove 2, apply 3, prove 3");
 	assert_cells(f, 10, 11, 12, 13);
 	task_outcome_finish(&outcome);

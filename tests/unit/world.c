@@ -314,11 +314,12 @@ static int make_so(void *request, void *services, bool locked, struct plan *plan
 	return !locked && r->conflict_first ? error_set(err, ERROR_CONFLICT, "not now") : 0;
 }
 
-static json_t *cells(void *request, void *services, struct error *err)
+static char *cells(void *request, void *services, struct error *err)
 {
 	struct world *world = services;
 	int code = atomic_load(&world->fail_result);
 	json_t *values;
+	char *text;
 
 	(void)request;
 	if (code) {
@@ -328,7 +329,10 @@ static json_t *cells(void *request, void *services, struct error *err)
 	values = json_array();
 	for (size_t i = 0; i < WORLD_CELLS; i++)
 		json_array_append_new(values, json_integer(atomic_load(&world->cell[i].value)));
-	return json_pack("{s:o}", "cells", values);
+	values = json_pack("{s:o}", "cells", values);
+	text = json_dumps(values, JSON_COMPACT);
+	json_decref(values);
+	return text;
 }
 
 static void request_free(void *request)
