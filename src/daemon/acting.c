@@ -11,6 +11,7 @@
 #include <systemd/sd-id128.h>
 
 #include "base/log.h"
+#include "daemon/book.h"
 #include "daemon/facts.h"
 #include "daemon/node.h"
 #include "gpu/change.h"
@@ -166,6 +167,14 @@ static int domains_of(struct gpu_services *services, struct arena *arena, struct
 	return list_domains(((struct vm_services *)services)->virt, arena, domains);
 }
 
+/* Mostly nothing was written since they were read last. */
+static int assignments(struct store *store, struct arena *arena, struct list *list, struct error *err)
+{
+	int r = book_assignments(arena, list);
+
+	return r < 0 ? vm_assignments(store, arena, list, err) : r;
+}
+
 static int open_libvirt(struct acting *a, struct error *err)
 {
 	const struct acting_options *o = &a->options;
@@ -178,7 +187,7 @@ static int open_libvirt(struct acting *a, struct error *err)
 						     .store = a->store,
 						     .domains = domains_of,
 						     .held = held,
-						     .assignments = vm_assignments },
+						     .assignments = assignments },
 					    .pool = "horcrux",
 					    .pool_path = o->pool_path,
 					    .network = "default",

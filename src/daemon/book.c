@@ -259,6 +259,30 @@ void book_ails(void)
 	lock_give(&book_lock);
 }
 
+/* Nothing that was read has changed since. */
+static bool is_current(void) REQUIRES(book_lock)
+{
+	return !poked && begun == done && newest && !newest->records.null && made == store_made();
+}
+
+int book_assignments(struct arena *arena, struct list *list)
+{
+	CLEANUP(book_releasep) struct book *book = NULL;
+
+	lock_take(&book_lock);
+	if (is_current()) {
+		book = newest;
+		__atomic_add_fetch(&book->refs, 1, __ATOMIC_RELAXED);
+	}
+	lock_give(&book_lock);
+	if (!book || book->assignments.null)
+		return -1;
+	for (LIST_EACH(const struct gpu_assignment, it, &book->assignments))
+		*list_add(arena, list, struct gpu_assignment) =
+			(struct gpu_assignment){ it->address, arena_strdup(arena, it->vm) };
+	return (int)list->n;
+}
+
 void book_refresh(unsigned ms)
 {
 	struct timespec until = time_in_ms(ms);
@@ -266,7 +290,7 @@ void book_refresh(unsigned ms)
 	int r = 0;
 
 	lock_take(&book_lock);
-	if (!poked && begun == done && newest && !newest->records.null && made == store_made()) {
+	if (is_current()) {
 		lock_give(&book_lock);
 		return;
 	}

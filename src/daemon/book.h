@@ -50,5 +50,10 @@ void book_ails(void);
 struct book *book_acquire(void);
 void book_release(struct book *book);
 DEFINE_CLEANUP(struct book *, book_release)
+/*
+ * What VMs name (struct gpu_assignment), copied, if it is as the store has it now; -1: it has to be read.
+ * Any thread; never blocks.
+ */
+int book_assignments(struct arena *arena, struct list *list);
 /* As parts of gpu_facts (borrowed from book). */
 void book_view(const struct book *book, struct gpu_facts *out);

@@ -30,7 +30,7 @@ struct gpu_services {
 	 * Never waits. NULL: nobody looks.
 	 */
 	bool (*held)(struct gpu_services *services, const struct gpu_unit *unit);
-	/* What VMs' specs name: struct gpu_assignment in the arena, from the store. NULL: nothing does. */
+	/* What VMs' specs name: struct gpu_assignment in the arena, as the store has it. NULL: nothing does. */
 	int (*assignments)(struct store *store, struct arena *arena, struct list *list,
 			   struct error *err);
 };

@@ -68,18 +68,42 @@ static int failed(int code, const char *what, struct error *err)
 
 /* ---- statements ---- */
 
-static void statement_finishp(sqlite3_stmt **statement)
+/* It is over, and nothing of it is held; it stays for the next time: reading SQL is most of a query. */
+static void statement_restp(sqlite3_stmt **statement)
 {
-	sqlite3_finalize(*statement);
+	if (!*statement)
+		return;
+	sqlite3_reset(*statement);
+	sqlite3_clear_bindings(*statement);
 }
-#define CLEAN_STATEMENT CLEANUP(statement_finishp)
+#define CLEAN_STATEMENT CLEANUP(statement_restp)
+
+static sqlite3_stmt *kept(struct sqlite_db *db, const char *sql)
+{
+	sqlite3_stmt *statement = sqlite3_next_stmt(db->db, NULL);
+
+	while (statement && (strcmp(sqlite3_sql(statement), sql) || sqlite3_stmt_busy(statement)))
+		statement = sqlite3_next_stmt(db->db, statement);
+	return statement;
+}
+
+static void forget_statements(struct sqlite_db *db)
+{
+	sqlite3_stmt *statement;
+
+	while ((statement = sqlite3_next_stmt(db->db, NULL)))
+		sqlite3_finalize(statement);
+}
 
 /* Arguments by letter: s text (NULL is null), i int64_t. */
 static int prepare(struct sqlite_db *db, sqlite3_stmt **ret, const char *sql, const char *kinds,
 		   va_list args)
 {
-	int r = sqlite3_prepare_v2(db->db, sql, -1, ret, NULL);
+	int r = SQLITE_OK;
 
+	*ret = kept(db, sql);
+	if (!*ret)
+		r = sqlite3_prepare_v3(db->db, sql, -1, SQLITE_PREPARE_PERSISTENT, ret, NULL);
 	for (int i = 1; r == SQLITE_OK && kinds[i - 1]; i++) {
 		if (kinds[i - 1] == 's')
 			r = sqlite3_bind_text(*ret, i, va_arg(args, const char *), -1,
@@ -247,8 +271,10 @@ static int open_file(struct sqlite_db *db, const char *path, struct error *err)
 	if (make_file(db, err) < 0)
 		return -1;
 	r = sqlite3_open_v2(path, &db->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
-	if (r == SQLITE_OK && !set_up(db, err))
+	if (r == SQLITE_OK && !set_up(db, err)) {
+		forget_statements(db);	/* which are not needed again */
 		return 0;
+	}
 	if (r != SQLITE_OK)
 		failed(r, "opened", err);
 	/* What may be damaged is not written to, not even from its own log. */
@@ -270,6 +296,8 @@ int sqlite_db_open(struct sqlite_db *db, const char *path, struct error *err)
 
 void sqlite_db_close(struct sqlite_db *db)
 {
+	if (db->db)
+		forget_statements(db);
 	sqlite3_close(db->db);
 	db->db = NULL;
 }
