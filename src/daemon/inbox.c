@@ -102,7 +102,9 @@ void inbox_refresh(const struct list *addresses, unsigned ms)
 	waiting.refresh = true;
 	touch(addresses);
 	mine = ++wanted;
-	ring();
+	lock_give(&inbox_lock);
+	ring(); /* who wakes is not to find the lock taken */
+	lock_take(&inbox_lock);
 	while (!ended && done < mine && !r)
 		r = lock_wait_until(&inbox_lock, &refreshed, &until);
 	lock_give(&inbox_lock);
@@ -112,8 +114,8 @@ void inbox_refreshed(void)
 {
 	lock_take(&inbox_lock);
 	done = begun;
-	pthread_cond_broadcast(&refreshed);
 	lock_give(&inbox_lock);
+	pthread_cond_broadcast(&refreshed);
 }
 
 void inbox_end(void)

@@ -28,6 +28,8 @@ struct keeper {
 	int uevents;
 	sd_event_source *on_uevent, *debounce, *minute;
 	bool armed; /* debounce is */
+	bool deaf;  /* uevents wait in their socket until it is over */
+	bool owes_poke; /* facts are to be asked for when it is over */
 	uint64_t heard_at; /* what armed it; monotonic microseconds */
 };
 
@@ -142,6 +144,24 @@ int keeper_scan(struct keeper *k, struct error *err)
 	return 0;
 }
 
+static uint64_t clock_usec(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+static void arm(struct keeper *k)
+{
+	if (k->armed)
+		return;
+	k->armed = true;
+	k->heard_at = clock_usec(CLOCK_MONOTONIC);
+	sd_event_source_set_time_relative(k->debounce, DEBOUNCE_USEC);
+	sd_event_source_set_enabled(k->debounce, SD_EVENT_ONESHOT);
+}
+
 int keeper_refresh(struct keeper *k, const struct list *addresses, struct error *err)
 {
 	for (LIST_EACH(const struct pci_address, address, addresses))
@@ -150,16 +170,9 @@ int keeper_refresh(struct keeper *k, const struct list *addresses, struct error 
 		k->changes.all = true;
 	if (rebuild(k, err) < 0)
 		return -1;
-	facts_poke();
+	k->owes_poke = true; /* whoever waits for this is answered first */
+	arm(k);
 	return 0;
-}
-
-static uint64_t clock_usec(clockid_t clock)
-{
-	struct timespec t;
-
-	clock_gettime(clock, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
 /*
@@ -189,30 +202,43 @@ static bool task_at_work(const struct keeper *k)
 	return cards.n;
 }
 
+/*
+ * What else comes in a burst is taken at once when it is over, not one by one: the kernel's socket holds
+ * it, and tells when it could not. One that stands for it holds a few datagrams only.
+ */
+static void stop_hearing(struct keeper *k)
+{
+	k->deaf = !k->options.uevent_socket &&
+		  sd_event_source_set_enabled(k->on_uevent, SD_EVENT_OFF) >= 0;
+}
+
+static void hear_again(struct keeper *k)
+{
+	if (!k->deaf)
+		return;
+	k->deaf = false;
+	sd_event_source_set_enabled(k->on_uevent, SD_EVENT_ON);
+	if (uevent_drain(k->uevents, &k->changes, NULL) < 0)
+		k->changes.all = true;
+}
+
 static int on_debounced(sd_event_source *source, uint64_t usec, void *keeper)
 {
 	struct keeper *k = keeper;
 
 	(void)source;
 	k->armed = false;
+	hear_again(k);
 	if (k->changes.all || k->changes.addresses.n) {
 		rebuild_and_tell(k, usec);
-		if (!task_at_work(k))
-			facts_poke();
+		k->owes_poke |= !task_at_work(k);
 	} else {
 		keeper_publish(k);
 	}
+	if (k->owes_poke)
+		facts_poke();
+	k->owes_poke = false;
 	return 0;
-}
-
-static void arm(struct keeper *k)
-{
-	if (k->armed)
-		return;
-	k->armed = true;
-	k->heard_at = clock_usec(CLOCK_MONOTONIC);
-	sd_event_source_set_time_relative(k->debounce, DEBOUNCE_USEC);
-	sd_event_source_set_enabled(k->debounce, SD_EVENT_ONESHOT);
 }
 
 void keeper_publish_soon(struct keeper *k)
@@ -231,8 +257,10 @@ static int on_uevent(sd_event_source *source, int fd, uint32_t events, void *kee
 		log_error("uevents: %s", err.message);
 		k->changes.all = true;
 	}
-	if (k->changes.all || k->changes.addresses.n)
+	if (k->changes.all || k->changes.addresses.n) {
 		arm(k);
+		stop_hearing(k);
+	}
 	return 0;
 }
 

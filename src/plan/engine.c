@@ -43,18 +43,18 @@ void after_run(struct engine *engine, struct after *after)
 		pool_submit(engine->pool, &node->task->job);	/* with the reference */
 		free(node);
 	}
+	while ((waiter = after->fire)) {
+		after->fire = waiter->next;
+		waiter->callback(waiter->data, waiter->task, waiter->reached);
+		task_unref(waiter->task);
+		free(waiter);
+	}
 	while ((node = after->changed)) {
 		after->changed = node->next;
 		if (engine->config.changed)
 			engine->config.changed(engine->config.services, node->task);
 		task_unref(node->task);
 		free(node);
-	}
-	while ((waiter = after->fire)) {
-		after->fire = waiter->next;
-		waiter->callback(waiter->data, waiter->task, waiter->reached);
-		task_unref(waiter->task);
-		free(waiter);
 	}
 }
 

@@ -174,8 +174,8 @@ void pool_submit(struct pool *pool, struct pool_job *job)
 		waiting++;
 	more = waiting > pool->idle && pool->threads < pool->max && !pool->stopping;
 	pool->threads += more;
-	pthread_cond_signal(&pool->news);
 	lock_give(&pool_lock);
+	pthread_cond_signal(&pool->news); /* who wakes is not to find the lock taken */
 	if (more)	/* without it the job waits for one of those there are */
 		add_thread(pool);
 }

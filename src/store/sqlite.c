@@ -188,12 +188,11 @@ static void *store_thread(void *data)
 		lock_take(&sqlite_lock);
 		abandoned = q->state == ABANDONED;
 		q->state = ANSWERED;
+		lock_give(&sqlite_lock);
 		pthread_cond_broadcast(&s->answers);
-		if (abandoned) {
-			lock_give(&sqlite_lock);
+		if (abandoned)
 			request_free(q);
-			lock_take(&sqlite_lock);
-		}
+		lock_take(&sqlite_lock);
 	}
 	lock_give(&sqlite_lock);
 	return NULL;
@@ -213,14 +212,18 @@ static struct request *request_new(struct sqlite_store *s, enum request_kind kin
 	return q;
 }
 
-static void enqueue(struct sqlite_store *s, struct request *q) REQUIRES(sqlite_lock)
+/* Signals are given without the lock, here and there: who wakes is not to find it taken. */
+static void enqueue(struct sqlite_store *s, struct request *q) EXCLUDES(sqlite_lock)
 {
-	struct request **at = &s->first;
+	struct request **at;
 
+	lock_take(&sqlite_lock);
+	at = &s->first;
 	while (*at)
 		at = &(*at)->next;
 	*at = q;
 	q->next = NULL;
+	lock_give(&sqlite_lock);
 	pthread_cond_signal(&s->news);
 }
 
@@ -251,8 +254,8 @@ static int ask(struct sqlite_store *s, struct request *q, bool *left, struct err
 	/* A watch that the caller knows nothing of would call into what is gone. */
 	bool patient = q->kind == REQUEST_WATCH || q->kind == REQUEST_UNWATCH, begun, answered;
 
-	lock_take(&sqlite_lock);
 	enqueue(s, q);
+	lock_take(&sqlite_lock);
 	while (q->state < ANSWERED) {
 		if (patient)
 			lock_wait(&sqlite_lock, &s->answers);
