@@ -92,7 +92,7 @@ static int read_all(struct build *b, struct error *err)
 
 		if (!pci_address_parse(*name, &address))
 			continue;
-		if (!pci_reader_function(&b->reader, address, &f, NULL))
+		if (!pci_reader_function(&b->reader, address, NULL, &f, NULL))
 			add_function(b->inv, f);
 	}
 	return 0;
@@ -113,7 +113,7 @@ static void read_again(struct build *b, struct pci_address address)
 
 	if (find_fresh(b, address))
 		return;
-	pci_reader_function(&b->reader, address, &f, NULL);
+	pci_reader_function(&b->reader, address, before, &f, NULL);
 	*list_add(b->inv->arena, &b->fresh, struct fresh) = (struct fresh){ address, f };
 	if (f && f->physfn)
 		read_again(b, *f->physfn);
@@ -147,7 +147,21 @@ static bool has_direct(const char *regions)
 	return false;
 }
 
-static void read_group(struct build *b, struct group *group)
+/* The very same devices: what the firmware keeps of them is as it was. */
+static bool same_members(const struct group *group, const struct group *before)
+{
+	struct function *const *now = group->functions.items, *const *then;
+
+	if (!before || before->regions_unknown || before->functions.n != group->functions.n)
+		return false;
+	then = before->functions.items;
+	for (size_t i = 0; i < group->functions.n; i++)
+		if (!now[i]->inode || now[i]->inode != then[i]->inode)
+			return false;
+	return true;
+}
+
+static void read_group(struct build *b, struct group *group, const struct group *before)
 {
 	int root = b->reader.root->fd;
 	char path[PATH_TEXT], type[GROUP_TYPE_TEXT];
@@ -157,11 +171,16 @@ static void read_group(struct build *b, struct group *group)
 	snprintf(path, sizeof(path), "sys/kernel/iommu_groups/%d/type", group->number);
 	if (fdpath_attribute(root, path, type, sizeof(type)) > 0)
 		group->type = arena_strdup(b->inv->arena, type);
+	b->other_reads++;
+	if (same_members(group, before)) {
+		group->direct_regions = before->direct_regions;
+		return;
+	}
 	snprintf(path, sizeof(path), "sys/kernel/iommu_groups/%d/reserved_regions", group->number);
 	r = fdpath_read_all(root, path, REGIONS_MAX, b->inv->arena, &regions);
 	group->regions_unknown = r < 0;
 	group->direct_regions = has_direct(regions);
-	b->other_reads += 2;
+	b->other_reads++;
 }
 
 static bool group_touched(const struct build *b, const struct group *group)
@@ -181,7 +200,7 @@ static void read_groups(struct build *b)
 	for (LIST_EACH(struct group, group, &inv->groups)) {
 		before = b->old ? inventory_group(b->old, group->number) : NULL;
 		if (!before || group_touched(b, group)) {
-			read_group(b, group);
+			read_group(b, group, before);
 			continue;
 		}
 		group->type = arena_strdup(inv->arena, before->type);

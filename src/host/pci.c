@@ -56,16 +56,28 @@ static void read_kind(struct device_dir *dir)
 {
 	struct function *f = dir->f;
 
-	f->vendor = (uint16_t)number_of(dir, ENTRY_VENDOR, "vendor_id", UINT16_MAX);
-	f->class = (uint32_t)number_of(dir, ENTRY_CLASS, "class", 0xffffff);
+	f->vendor = dir_known(dir, "vendor_id")
+			    ? dir->before->vendor
+			    : (uint16_t)number_of(dir, ENTRY_VENDOR, "vendor_id", UINT16_MAX);
+	f->class = dir_known(dir, "class")
+			   ? dir->before->class
+			   : (uint32_t)number_of(dir, ENTRY_CLASS, "class", 0xffffff);
 	f->bridge = f->class >> 8 == 0x0600 || f->class >> 8 == 0x0604 ||
 		    dir_has(dir, ENTRY_PCI_BUS);
 }
 
 static void read_ids(struct device_dir *dir)
 {
+	const struct function *before = dir->before;
 	struct function *f = dir->f;
 
+	if (dir_known(dir, "device_id") && dir_known(dir, "revision") && dir_known(dir, "subsystem")) {
+		f->device = before->device;
+		f->revision = before->revision;
+		f->subsystem_vendor = before->subsystem_vendor;
+		f->subsystem_device = before->subsystem_device;
+		return;
+	}
 	f->device = (uint16_t)number_of(dir, ENTRY_DEVICE, "device_id", UINT16_MAX);
 	f->revision = (uint8_t)number_of(dir, ENTRY_REVISION, "revision", UINT8_MAX);
 	f->subsystem_vendor = (uint16_t)number_of(dir, ENTRY_SUBSYSTEM_VENDOR, "subsystem",
@@ -150,15 +162,24 @@ static void read_bars(struct device_dir *dir)
 	}
 }
 
+static const char numa_untold[] = "the firmware does not say";
+
 static void read_numa(struct device_dir *dir)
 {
 	struct function *f = dir->f;
 	char text[NAME_TEXT];
 	long node = NUMA_UNKNOWN;
 
+	if (dir_known(dir, "local_cpus")) {
+		f->numa_node = dir->before->numa_node;
+		f->local_cpus = arena_strdup(f->arena, dir->before->local_cpus);
+		if (!dir_known(dir, "numa_node"))
+			dir_unknown(dir, "numa_node", "%s", numa_untold);
+		return;
+	}
 	if (dir_text(dir, ENTRY_NUMA_NODE, text, sizeof(text)) < 0 ||
 	    !whole_number(text, INT16_MAX, &node))
-		dir_unknown(dir, "numa_node", "the firmware does not say");
+		dir_unknown(dir, "numa_node", "%s", numa_untold);
 	f->numa_node = (int)node;
 	f->local_cpus = text_of(dir, ENTRY_LOCAL_CPUS, "local_cpus");
 }
@@ -215,7 +236,10 @@ static void read_link(struct device_dir *dir)
 	}
 	if (!dir_has(dir, ENTRY_MAX_LINK_SPEED))
 		return; /* no PCI Express device: it has no link */
-	if (!f->in_d3cold) {
+	if (dir->before && dir->before->max_link_speed && !f->in_d3cold) {
+		f->max_link_speed = arena_strdup(f->arena, dir->before->max_link_speed);
+		f->max_link_width = dir->before->max_link_width;
+	} else if (!f->in_d3cold) {
 		f->max_link_speed = speed_of(dir, ENTRY_MAX_LINK_SPEED);
 		f->max_link_width = width_of(dir, ENTRY_MAX_LINK_WIDTH);
 	}
@@ -349,10 +373,10 @@ static struct function *function_new(struct pci_address address)
 }
 
 int pci_reader_function(struct pci_reader *reader, struct pci_address address,
-			struct function **ret, struct error *err)
+			const struct function *before, struct function **ret, struct error *err)
 {
 	CLEANUP(function_unrefp) struct function *f = function_new(address);
-	struct device_dir dir = { .reader = reader, .f = f, .fd = -1 };
+	struct device_dir dir = { .reader = reader, .f = f, .before = before, .fd = -1 };
 	int r;
 
 	if (reader->devices < 0)
@@ -380,7 +404,7 @@ static int read_one(const struct host_root *root, struct pci_address address, bo
 	if (r < 0)
 		return error_errno(err, ERROR_SYSTEM, -r, "the PCI bus cannot be listed");
 	reader.brief = brief;
-	return pci_reader_function(&reader, address, ret, err);
+	return pci_reader_function(&reader, address, NULL, ret, err);
 }
 
 int function_read(const struct host_root *root, struct pci_address address, struct function **ret,

@@ -38,6 +38,11 @@ struct function {
 	struct pci_address address;
 	char text[PCI_ADDRESS_TEXT];	/* the address as text */
 	const char *sysfs;		/* "sys/devices/pci0000:00/…", for reads below it */
+	/*
+	 * Of that directory in sysfs: no other device gets it as long as the machine runs (fs/kernfs/dir.c,
+	 * __kernfs_new_node). 0: not of sysfs, or read in brief.
+	 */
+	uint64_t inode;
 
 	uint16_t vendor, device, subsystem_vendor, subsystem_device;
 	uint32_t class;			/* 24 bits: base, sub, interface */

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/fdpath.h"
 #include "base/rows.h"
@@ -261,6 +262,30 @@ static void nothing_known(struct device_dir *dir, int error)
 	dir->f->reset_methods.null = true;
 }
 
+/* Is it the device that was read before? Only a kernel's own numbers say so. */
+static void note_inode(struct device_dir *dir)
+{
+	const struct function *before = dir->before;
+	struct stat st;
+
+	dir->before = NULL;
+	if (!dir->reader->root->real || dir->reader->brief || dir->fd < 0 || fstat(dir->fd, &st))
+		return;
+	dir->f->inode = st.st_ino;
+	if (before && before->inode == dir->f->inode && !strcmp(before->sysfs, dir->f->sysfs))
+		dir->before = before;
+}
+
+bool dir_known(struct device_dir *dir, const char *field)
+{
+	if (!dir->before)
+		return false;
+	for (LIST_EACH(const struct row_pair, pair, &dir->before->unknown))
+		if (!strcmp(pair->key, field))
+			return false;
+	return true;
+}
+
 int dir_open(struct device_dir *dir, struct error *err)
 {
 	struct function *f = dir->f;
@@ -274,6 +299,7 @@ int dir_open(struct device_dir *dir, struct error *err)
 	read_path(f);
 	dir->fd = fdpath_open(dir->reader->root->fd, f->sysfs, O_RDONLY | O_DIRECTORY);
 	dir->reader->opens++;
+	note_inode(dir);
 	r = dir->fd < 0 ? dir->fd : list_entries(dir);
 	if (r == -ENOENT || r == -ENOTDIR || r == -ENODEV)
 		return error_set(err, ERROR_GONE, "there is no PCI function %s any more", f->text);

@@ -21,9 +21,13 @@ int pci_reader_init(struct pci_reader *reader, const struct host_root *root);
 void pci_reader_finish(struct pci_reader *reader);
 #define CLEAN_READER CLEANUP(pci_reader_finish)
 
-/* As function_read (pci.h), as part of a run. */
+/*
+ * As function_read (pci.h), as part of a run. before (may be NULL): as it was read earlier. If it is still
+ * that very device, what a device is made with is not read again; what can be set without it being told
+ * (numa_node) is then as old as the last reading of everything.
+ */
 int pci_reader_function(struct pci_reader *reader, struct pci_address address,
-			struct function **ret, struct error *err);
+			const struct function *before, struct function **ret, struct error *err);
 
 /* A whole decimal number from 0 to max and nothing else; false: ret untouched. */
 bool whole_number(const char *text, long max, long *ret);
@@ -64,6 +68,7 @@ enum entry {
 struct device_dir {
 	struct pci_reader *reader;
 	struct function *f;	/* being filled */
+	const struct function *before; /* the same device, read earlier; NULL: it is not known to be */
 	int fd;
 	uint64_t has;		/* bit per entry */
 	bool gone;		/* a read said ENODEV: the device went meanwhile */
@@ -79,6 +84,8 @@ static inline bool dir_has(const struct device_dir *dir, enum entry entry)
  * then. Error gone when there is no such function (any more).
  */
 int dir_open(struct device_dir *dir, struct error *err);
+/* Was this API field read of the same device before? Then it is taken from dir->before. */
+bool dir_known(struct device_dir *dir, const char *field);
 /* Attribute as text; its length or -errno (-ENOENT without a system call when not listed). */
 ssize_t dir_text(struct device_dir *dir, enum entry entry, char *buf, size_t size);
 /* The same for a file further down; whether it is there is not known before. */

@@ -172,6 +172,45 @@ static void reads_only_what_was_touched(void **state)
 	assert_string_equal(function_at(third, "0000:00:02.0")->driver, "i915");
 }
 
+/* What a device is made with stays as long as it is that device; sysfs's own numbers tell. */
+static void reads_again_only_what_can_change(void **state)
+{
+	static const char there[] = "sys/devices/pci0000:00/0000:00:02.0";
+	CLEANUP(inventory_releasep) struct inventory *first = NULL, *second = NULL, *third = NULL;
+	struct tree *tree = *state;
+	char other[sizeof(tree->path) + 16], path[sizeof(tree->path) + sizeof(there)];
+	const struct function *f;
+
+	tree->root.real = true;
+	tree_functions(tree, machine);
+	first = build(tree, NULL, NULL);
+	tree_link(tree, "sys/devices/pci0000:00/0000:00:02.0/driver", "../../../../bus/pci/drivers/vfio-pci");
+	tree_file(tree, "sys/devices/pci0000:00/0000:00:02.0/device", "0x1234\n");
+	tree_file(tree, "sys/devices/pci0000:00/0000:00:02.0/power_state", "D3hot\n");
+	second = rebuild(tree, first, "0000:00:02.0");
+	f = function_at(second, "0000:00:02.0");
+	assert_string_equal(f->driver, "vfio-pci");
+	assert_string_equal(f->power_state, "D3hot");
+	assert_int_equal(f->device, 0x3e92);
+	assert_int_equal(f->numa_node, 0);
+	assert_string_equal(inventory_group(second, 2)->type, "DMA-FQ");
+	assert_true(second->reads < READS_OF_START + READS_OF_FUNCTION);
+
+	/* another one in its place */
+	snprintf(path, sizeof(path), "%s/%s", tree->path, there);
+	snprintf(other, sizeof(other), "%s/gone", tree->path);
+	assert_int_equal(rename(path, other), 0);
+	tree_drop(tree, "sys/bus/pci/devices/0000:00:02.0");
+	tree_function(tree, &(struct tree_function){ "pci0000:00/0000:00:02.0", 0x1002, 0x5159, 0x030000,
+						     "radeon", 3 });
+	third = rebuild(tree, second, "0000:00:02.0");
+	f = function_at(third, "0000:00:02.0");
+	assert_int_equal(f->vendor, 0x1002);
+	assert_int_equal(f->device, 0x5159);
+	assert_int_equal(f->group, 3);
+	assert_true(third->reads >= READS_OF_START + READS_OF_FUNCTION);
+}
+
 static void sees_what_came_and_went(void **state)
 {
 	static const struct tree_function late = {
@@ -398,6 +437,7 @@ int main(void)
 		TREE_TEST(builds_it_whole),
 		TREE_TEST(takes_configured_classes),
 		TREE_TEST(reads_only_what_was_touched),
+		TREE_TEST(reads_again_only_what_can_change),
 		TREE_TEST(sees_what_came_and_went),
 		TREE_TEST(a_vf_brings_its_pf),
 		TREE_TEST(all_is_read_anew_when_told),
