@@ -226,17 +226,23 @@ int plan_accept(struct plan *plan, const struct list *accept, struct error *err)
 	return 0;
 }
 
+int plan_whole(const struct plan *plan, struct error *err)
+{
+	if (!plan->broken.code)
+		return 0;
+	if (err)
+		*err = plan->broken;
+	return -1;
+}
+
 int plan_digest(struct plan *plan, struct error *err)
 {
 	unsigned char sum[32];
 	gnutls_hash_hd_t hash;
 	char *text;
 
-	if (plan->broken.code) {
-		if (err)
-			*err = plan->broken;
+	if (plan_whole(plan, err) < 0)
 		return -1;
-	}
 	if (gnutls_hash_init(&hash, GNUTLS_DIG_SHA256) < 0)
 		return error_set(err, ERROR_INTERNAL, "SHA-256 is not available");
 	for (LIST_EACH(struct plan_step, step, &plan->steps)) {

@@ -88,6 +88,8 @@ bool plan_refuses(const struct plan *plan, const char *code);
  */
 int plan_accept(struct plan *plan, const struct list *accept, struct error *err);
 
+/* 0, or -1 with plan->broken: a step of it could not be made. */
+int plan_whole(const struct plan *plan, struct error *err);
 /* Makes plan->digest. 0, or -1 with plan->broken. Call when the steps are complete. */
 int plan_digest(struct plan *plan, struct error *err);
 

@@ -39,7 +39,9 @@ static int make_plan(struct task *task, bool locked, struct plan *plan, struct e
 	refuse_stuck(task, plan);
 	if (plan_accept(plan, &task->options.accept, err) < 0)
 		return -1;
-	return plan_digest(plan, err);
+	/* which only those see who ask for it */
+	return task->options.dry_run || task->options.if_plan ? plan_digest(plan, err)
+							      : plan_whole(plan, err);
 }
 
 /* 0: it may run. -1: why not. */
