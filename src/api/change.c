@@ -217,8 +217,10 @@ int change_submit(struct request *rq, const struct operation *operation, void *r
 	const struct api *api = rq->context;
 	CLEANUP(task_unrefp) struct task *task = NULL;
 	struct preference preference = change_preference(request_header(rq, "Prefer"));
+	struct task_watch watch = { TASK_PLANNED, PLANNING_MS, on_planned, NULL };
 	struct task_options options;
 	struct waiter *waiter;
+	struct reply reply;
 	char who[32];
 
 	if (!api->engine) {
@@ -230,20 +232,25 @@ int change_submit(struct request *rq, const struct operation *operation, void *r
 		return not_understood(err);
 	}
 	set_options(rq, query, accept, who, sizeof(who), &options);
-	task = task_submit(api->engine, operation, request, &options, err);
-	if (!task)
-		return -1;
 	waiter = malloc(sizeof(*waiter));
 	if (!waiter)
 		abort();
 	*waiter = (struct waiter){ .route = rq->route, .preference = preference };
+	watch.data = waiter;
+	options.watch = &watch;
+	/* the task may answer at any time from its birth on; rq is this thread's until it returns */
 	waiter->ticket = request_defer(rq, 0, err);
 	if (!waiter->ticket) {
+		operation->free(request);
 		free(waiter);
 		return -1;
 	}
-	if (task_wait(task, TASK_PLANNED, PLANNING_MS, on_planned, waiter, err) < 0)
-		answer(waiter, task);
+	task = task_submit(api->engine, operation, request, &options, err);
+	if (task)
+		return 0;
+	reply = reply_problem(err, NULL, NULL);
+	pending_answer(waiter->ticket, &reply);
+	free(waiter);
 	return 0;
 }
 

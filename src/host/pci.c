@@ -312,6 +312,11 @@ static void read_errors(struct device_dir *dir)
 {
 	struct function *f = dir->f;
 
+	if (dir->before) { /* like all that is counted without being told */
+		f->aer_correctable = dir->before->aer_correctable;
+		f->aer_fatal = dir->before->aer_fatal;
+		return;
+	}
 	f->aer_correctable = aer_total(dir, ENTRY_AER_CORRECTABLE);
 	f->aer_fatal = aer_total(dir, ENTRY_AER_FATAL);
 }

@@ -133,10 +133,31 @@ void task_set_locks(struct task *task, const struct list *a, const struct list *
 	plan_free(all);
 }
 
+static struct waiter *waiter_new(struct task *task, const struct task_watch *watch)
+{
+	struct waiter *waiter = calloc(1, sizeof(*waiter));
+
+	if (!waiter)
+		abort();
+	*waiter = (struct waiter){ .task = task_ref(task), .stage = watch->stage,
+				   .callback = watch->callback, .data = watch->data,
+				   .until = time_monotonic_ms() + watch->ms };
+	return waiter;
+}
+
+static void add_waiter(struct task *task, struct waiter *waiter) REQUIRES(engine_lock)
+{
+	waiter->next = task->waiters;
+	task->waiters = waiter;
+	task->n_waiters++;
+	engine_arm(task->engine, waiter->until);
+}
+
 struct task *task_submit(struct engine *engine, const struct operation *operation, void *request,
 			 const struct task_options *options, struct error *err)
 {
 	struct task *task = task_new(engine, NULL, operation, request, options);
+	struct waiter *waiter = options->watch ? waiter_new(task, options->watch) : NULL;
 	struct after after = { 0 };
 	bool stopping, full;
 
@@ -147,11 +168,16 @@ struct task *task_submit(struct engine *engine, const struct operation *operatio
 		engine_list_task(engine, task);
 		schedule_ready(task, &after);
 		task->phase = PHASE_FIRST;
+		if (waiter)
+			add_waiter(task, waiter);
 	}
 	lock_give(&engine_lock);
 	after_run(engine, &after);
 	if (!stopping && !full)
 		return task;
+	if (waiter)
+		task_unref(waiter->task);
+	free(waiter);
 	task_unref(task);
 	if (stopping)
 		error_set(err, ERROR_CONFLICT, "the daemon is stopping");
@@ -210,22 +236,16 @@ int task_wait(struct task *task, enum task_stage stage, unsigned ms,
 	      void (*callback)(void *data, struct task *task, bool reached), void *data,
 	      struct error *err)
 {
-	struct waiter *waiter = calloc(1, sizeof(*waiter));
+	const struct task_watch watch = { stage, ms, callback, data };
+	struct waiter *waiter = waiter_new(task, &watch);
 	bool reached, listed, full;
 
-	if (!waiter)
-		abort();
-	*waiter = (struct waiter){ .task = task_ref(task), .stage = stage, .callback = callback,
-				   .data = data, .until = time_monotonic_ms() + ms };
 	lock_take(&engine_lock);
 	reached = stage_reached(task, stage);
 	full = task->n_waiters >= TASK_WAITERS;
 	listed = task->listed && !task->engine->stopping;
 	if (!reached && listed && !full) {
-		waiter->next = task->waiters;
-		task->waiters = waiter;
-		task->n_waiters++;
-		engine_arm(task->engine, waiter->until);
+		add_waiter(task, waiter);
 		waiter = NULL;
 	}
 	lock_give(&engine_lock);

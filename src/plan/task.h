@@ -139,12 +139,28 @@ bool engine_stuck(struct engine *engine, const char *lock, struct arena *arena, 
 bool engine_changing(struct engine *engine, const char *lock, const struct operation **operation,
 		     bool *back);
 
+enum task_stage {
+	TASK_PLANNED,	/* planned for the first time: refused, or queued, or over already */
+	TASK_ENDED,	/* in a state that does not move on by itself (stuck is one) */
+};
+
+struct task;
+
+/* As task_wait() has them. */
+struct task_watch {
+	enum task_stage stage;
+	unsigned ms;
+	void (*callback)(void *data, struct task *task, bool reached);
+	void *data;
+};
+
 struct task_options {
 	bool dry_run;
 	const char *if_plan;		/* digest the caller expects; NULL: any */
 	struct list accept;		/* strings: codes of refusals */
 	const char *requested_by;	/* "uid 1000 (anna)"; copied */
 	const char *request_id;		/* copied */
+	const struct task_watch *watch;	/* task_wait() from its birth; NULL: not */
 };
 
 /*
@@ -157,11 +173,6 @@ struct task *task_submit(struct engine *engine, const struct operation *operatio
 struct task *task_ref(struct task *task);
 void task_unref(struct task *task);
 DEFINE_CLEANUP(struct task *, task_unref)
-
-enum task_stage {
-	TASK_PLANNED,	/* planned for the first time: refused, or queued, or over already */
-	TASK_ENDED,	/* in a state that does not move on by itself (stuck is one) */
-};
 
 /*
  * Call back once: when the task reaches the stage (reached true), or ms later (false), or when the
