@@ -51,6 +51,13 @@ static int live_children(void *services, struct arena *arena, struct list *child
 	return 0;
 }
 
+static int chain(void *services, const struct privd_request *requests, size_t n,
+		 const struct chain_watch *watch, size_t *done, size_t *begun, struct error *err)
+{
+	return privd_chain(((struct acting *)services)->services.gpu.privd, requests, n, watch, done, begun,
+			   err);
+}
+
 static void refresh(void *services, const struct list *locks)
 {
 	((struct acting *)services)->options.refresh(locks);
@@ -111,6 +118,7 @@ static int start_engine(struct acting *a, sd_event *event, struct error *err)
 		.services = a,
 		.journal = a->journal,
 		.live_children = live_children,
+		.chain = chain,
 		.refresh = refresh,
 		.changed = changed,
 	};

@@ -319,6 +319,28 @@ static bool is_current(const struct gpu_services *services, const struct gpu_uni
 	return true;
 }
 
+/* The reads of the helper that follow, in one message; what has no room in it is asked for by itself. */
+static void ask_ahead(struct gpu_services *services, struct card_look *look, bool locked)
+{
+	struct privd_request *requests = arena_array(look->arena, PRIVD_CHAIN_MAX, struct privd_request);
+	const struct function *f;
+	struct list addresses = { 0 };
+	size_t n = 0;
+	int group = NO_GROUP;
+
+	those_that_carry(look, true, &addresses);
+	if (addresses.n)
+		requests[n++] = privd_ask_carried(&addresses);
+	requests[n++] = privd_ask_iomem();
+	for (size_t i = 0; i < look->unit.n && n + 2 <= PRIVD_CHAIN_MAX; i++) {
+		f = look->unit.functions[i];
+		requests[n++] = privd_ask_override(f->address);
+		if (locked && driver_is_vfio(f->driver) && f->group != group && f->group != NO_GROUP)
+			requests[n++] = privd_ask_vfio(group = f->group);
+	}
+	privd_ahead(services->privd, requests, n);
+}
+
 int card_look_shown(struct gpu_services *services, const char *address, bool function_only,
 		    bool fresh, struct card_look *ret, struct error *err)
 {
@@ -342,10 +364,20 @@ int card_look_shown(struct gpu_services *services, const char *address, bool fun
 	return 0;
 }
 
+static int read_asked(struct gpu_services *services, struct card_look *look, bool locked,
+		      struct error *err)
+{
+	if (read_holders(services, look, locked, err) < 0 || read_critical(services, look, true, err) < 0 ||
+	    read_framebuffers(services, look, err) < 0)
+		return -1;
+	return read_settings(services, look, err);
+}
+
 int card_look(struct gpu_services *services, const char *address, bool function_only, bool fresh,
 	      struct card_look *ret, struct error *err)
 {
 	CLEAN_LOOK struct card_look look = { 0 };
+	int r;
 
 	if (find(services, address, function_only, &look, err) < 0)
 		return -1;
@@ -357,9 +389,10 @@ int card_look(struct gpu_services *services, const char *address, bool function_
 		return -1;
 	look.facts.modules = services->root->real;
 	look.facts.vfio_driver = fdpath_exists(services->root->fd, "sys/bus/pci/drivers/vfio-pci") == 1;
-	if (read_holders(services, &look, fresh, err) < 0 ||
-	    read_critical(services, &look, true, err) < 0 ||
-	    read_framebuffers(services, &look, err) < 0 || read_settings(services, &look, err) < 0)
+	ask_ahead(services, &look, fresh);
+	r = read_asked(services, &look, fresh, err);
+	privd_ahead_end();
+	if (r < 0)
 		return -1;
 	read_taken(services, &look);
 	read_domains(services, &look);

@@ -107,6 +107,19 @@ int step_file_holds(const struct gpu_services *services, const struct function_s
 	return !strcmp(text, s->value);
 }
 
+bool step_request(const struct function_step *s, enum privd_op op, const char *name, uint64_t value,
+		  struct privd_request *request)
+{
+	struct pci_address address = step_address(s);
+
+	if (name && !privd_name_fits(name))
+		return false;
+	*request = privd_request_new(op, &address);
+	request->value = value;
+	snprintf(request->name, sizeof(request->name), "%s", name ?: "");
+	return true;
+}
+
 static unsigned driver_deadline(const void *args UNUSED)
 {
 	return DRIVER_DEADLINE_MS;
@@ -356,18 +369,21 @@ static const struct row quarantine_rows[] = {
 
 /* Sorted by name. */
 static const struct step_kind kinds[] = {
-	[STEP_BIND] = { "bind", OF_FUNCTION, .apply = step_bind_apply, .prove = step_bind_prove,
+	[STEP_BIND] = { "bind", OF_FUNCTION, .request = step_bind_request, .refused = step_refused,
+			.apply = step_bind_apply, .prove = step_bind_prove,
 			.undo = step_bind_undo, .prove_undone = step_bind_prove_undone,
 			.holds = step_bind_holds, .deadline_ms = driver_deadline,
 			.text = step_bind_text, .writes = step_bind_writes },
-	[STEP_D3COLD] = { "d3cold", OF_FUNCTION, .apply = step_d3cold_apply,
+	[STEP_D3COLD] = { "d3cold", OF_FUNCTION, .request = step_d3cold_request,
+			.apply = step_d3cold_apply,
 			  .prove = step_d3cold_prove, .undo = step_d3cold_undo,
 			  .prove_undone = step_d3cold_prove_undone, .holds = step_d3cold_holds,
 			  .text = step_d3cold_text, .writes = step_d3cold_writes },
 	[STEP_FORGET] = { "forget", OF_TAKEN, .apply = forget_apply, .prove = forget_prove,
 			  .undo = remember_apply, .prove_undone = remember_prove,
 			  .holds = forgotten, .text = forget_text },
-	[STEP_GIVE_BACK] = { "give-back", OF_FUNCTION, .apply = step_give_back_apply,
+	[STEP_GIVE_BACK] = { "give-back", OF_FUNCTION, .request = step_give_back_request, .refused = step_refused,
+			.apply = step_give_back_apply,
 			     .prove = step_give_back_prove, .undo = step_bind_undo,
 			     .prove_undone = step_bind_prove_undone, .holds = step_give_back_holds,
 			     .deadline_ms = driver_deadline, .text = step_give_back_text,
@@ -380,12 +396,14 @@ static const struct step_kind kinds[] = {
 			       .prove = step_lock_prove, .undo = step_lock_undo,
 			       .prove_undone = step_lock_prove_undone, .holds = step_lock_holds,
 			       .text = step_lock_text, .writes = step_lock_writes },
-	[STEP_OVERRIDE] = { "override", OF_FUNCTION, .apply = step_override_apply,
+	[STEP_OVERRIDE] = { "override", OF_FUNCTION, .request = step_override_request,
+			.apply = step_override_apply,
 			    .prove = step_override_prove, .undo = step_override_undo,
 			    .prove_undone = step_override_prove_undone,
 			    .holds = step_override_holds, .text = step_override_text,
 			    .writes = step_override_writes },
-	[STEP_POWER] = { "power", OF_FUNCTION, .apply = step_power_apply, .prove = step_power_prove,
+	[STEP_POWER] = { "power", OF_FUNCTION, .request = step_power_request,
+			.apply = step_power_apply, .prove = step_power_prove,
 			 .undo = step_power_undo, .prove_undone = step_power_prove_undone,
 			 .holds = step_power_holds, .text = step_power_text,
 			 .writes = step_power_writes },
@@ -398,7 +416,8 @@ static const struct step_kind kinds[] = {
 	[STEP_REMEMBER] = { "remember", OF_TAKEN, .apply = remember_apply, .prove = remember_prove,
 			    .undo = forget_apply, .prove_undone = forget_prove, .holds = remembered,
 			    .text = remember_text },
-	[STEP_UNBIND] = { "unbind", OF_FUNCTION, .apply = step_unbind_apply,
+	[STEP_UNBIND] = { "unbind", OF_FUNCTION, .request = step_unbind_request, .refused = step_refused,
+			.apply = step_unbind_apply,
 			  .prove = step_unbind_prove, .undo = step_unbind_undo,
 			  .prove_undone = step_unbind_prove_undone, .holds = step_unbind_holds,
 			  .deadline_ms = driver_deadline, .text = step_unbind_text,

@@ -72,6 +72,11 @@ static int unbind(void *services, const struct function_step *s, const char *nam
 
 /* ---- bind, give-back ---- */
 
+void step_refused(void *services, const void *args, struct error *err)
+{
+	quarantine_note(services, ((const struct function_step *)args)->address, err);
+}
+
 static int bind_to(const struct gpu_services *sv, const struct function_step *s, struct error *err)
 {
 	if (!privd_bind(sv->privd, step_address(s), s->driver, err))
@@ -94,6 +99,22 @@ int step_bind_prove(void *services, const void *args, struct error *err)
 	return step_prove_driver(services, args, ((const struct function_step *)args)->driver, err);
 }
 
+bool step_bind_request(const void *args, struct privd_request *request)
+{
+	const struct function_step *s = args;
+
+	return step_request(s, PRIVD_BIND, s->driver, 0, request);
+}
+
+/*
+ * May the step have put it on that driver? Else it was never begun: it is where a step before it, which
+ * was not begun either, was to take it from.
+ */
+static bool put_there(const struct function_step *s, const char *driver)
+{
+	return driver_is_vfio(s->driver) ? !strcmp(driver, s->driver) : !driver_is_vfio(driver);
+}
+
 static int unbind_again(void *services, const void *args, struct error *err)
 {
 	const struct gpu_services *sv = services;
@@ -103,17 +124,29 @@ static int unbind_again(void *services, const void *args, struct error *err)
 
 	if (r < 0)
 		return step_cannot_read(s, r, err);
-	return r ? unbind(services, s, name, true, err) : 0;
+	return r && put_there(s, name) ? unbind(services, s, name, true, err) : 0;
+}
+
+static int unbound_again(void *services, const void *args, struct error *err)
+{
+	const struct function_step *s = args;
+	char name[DRIVER_NAME];
+	int r = step_bound_driver(services, s, name);
+
+	if (r < 0)
+		return step_cannot_read(s, r, err);
+	if (!r || !put_there(s, name))
+		return 0;
+	return error_set(err, ERROR_PROOF_FAILED, "%s is on %s, not on none", s->address, name);
 }
 
 UNLESS_GONE(step_bind_undo, unbind_again)
+UNLESS_GONE(step_bind_prove_undone, unbound_again)
 
 int step_unbind_prove(void *services, const void *args, struct error *err)
 {
 	return step_prove_driver(services, args, NULL, err);
 }
-
-UNLESS_GONE(step_bind_prove_undone, step_unbind_prove)
 
 /* As step_kind.holds, for what hangs on a driver's name: 1 or 0 when it can be read. */
 static int told(int r, bool holds)
@@ -143,6 +176,14 @@ void step_bind_writes(const void *args, struct arena *arena, struct list *writes
 
 	step_add_write(arena, writes,
 		       arena_printf(arena, "/sys/bus/pci/drivers/%s/bind", s->driver), s->address);
+}
+
+/* Where its driver is not told, the kernel is to choose: whether it did well is for the proof to say. */
+bool step_give_back_request(const void *args, struct privd_request *request)
+{
+	const struct function_step *s = args;
+
+	return s->driver && step_request(s, PRIVD_BIND, s->driver, 0, request);
 }
 
 /* The driver may have been unloaded meanwhile: then the kernel's own match is the next best. */
@@ -208,6 +249,14 @@ void step_give_back_writes(const void *args, struct arena *arena, struct list *w
 }
 
 /* ---- unbind ---- */
+
+/* Where the kernel counts nobody; who it is else has to be looked for, and nvidia's lock to be read. */
+bool step_unbind_request(const void *args, struct privd_request *request)
+{
+	const struct function_step *s = args;
+
+	return strcmp(s->driver, "nvidia") && step_request(s, PRIVD_UNBIND, s->driver, 1, request);
+}
 
 int step_unbind_apply(void *services, const void *args, struct error *err)
 {

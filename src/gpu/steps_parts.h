@@ -46,6 +46,10 @@ bool step_is_gone(const struct gpu_services *services, const struct function_ste
 		return r < 0 && step_is_gone(services, args) ? 0 : r;                              \
 	}
 
+/* That request for the function of the step, as step_kind.request; name may be NULL. */
+bool step_request(const struct function_step *s, enum privd_op op, const char *name, uint64_t value,
+		  struct privd_request *request);
+
 void step_add_write(struct arena *arena, struct list *writes, const char *path, const char *value);
 void step_add_device_write(const struct function_step *s, const char *file, const char *value,
 			   struct arena *arena, struct list *writes);
@@ -54,6 +58,7 @@ void step_add_device_write(const struct function_step *s, const char *file, cons
 typedef int step_act(void *services, const void *args, struct error *err);
 typedef int step_test(void *services, const void *args);
 typedef const char *step_words(const void *args, struct arena *arena);
+typedef bool step_asks(const void *args, struct privd_request *request);
 typedef void step_lists(const void *args, struct arena *arena, struct list *writes);
 
 step_act step_bind_apply, step_bind_prove, step_bind_undo, step_bind_prove_undone,
@@ -67,5 +72,9 @@ step_test step_bind_holds, step_give_back_holds, step_unbind_holds, step_lock_ho
 	step_override_holds, step_power_holds, step_d3cold_holds;
 step_words step_bind_text, step_give_back_text, step_unbind_text, step_lock_text,
 	step_override_text, step_power_text, step_d3cold_text;
+/* step_kind.refused of what changes a driver: a card that does not answer goes into quarantine. */
+void step_refused(void *services, const void *args, struct error *err);
+step_asks step_bind_request, step_give_back_request, step_unbind_request, step_override_request,
+	step_power_request, step_d3cold_request;
 step_lists step_bind_writes, step_give_back_writes, step_unbind_writes, step_lock_writes,
 	step_override_writes, step_power_writes, step_d3cold_writes;

@@ -22,6 +22,13 @@ static int override_restore(void *services, const void *args, struct error *err)
 	return override_set(services, args, ((const struct function_step *)args)->was, err);
 }
 
+bool step_override_request(const void *args, struct privd_request *request)
+{
+	const struct function_step *s = args;
+
+	return step_request(s, PRIVD_OVERRIDE, s->value, 0, request);
+}
+
 UNLESS_GONE(step_override_undo, override_restore)
 
 static int override_is(const struct gpu_services *sv, const struct function_step *s,
@@ -92,6 +99,13 @@ static int power_restore(void *services, const void *args, struct error *err)
 	return power_set(services, args, ((const struct function_step *)args)->was, err);
 }
 
+bool step_power_request(const void *args, struct privd_request *request)
+{
+	const struct function_step *s = args;
+
+	return step_request(s, PRIVD_POWER, NULL, !strcmp(s->value, "on"), request);
+}
+
 UNLESS_GONE(step_power_undo, power_restore)
 
 int step_power_prove(void *services, const void *args, struct error *err)
@@ -142,6 +156,13 @@ int step_d3cold_apply(void *services, const void *args, struct error *err)
 static int d3cold_restore(void *services, const void *args, struct error *err)
 {
 	return d3cold_set(services, args, ((const struct function_step *)args)->was, err);
+}
+
+bool step_d3cold_request(const void *args, struct privd_request *request)
+{
+	const struct function_step *s = args;
+
+	return step_request(s, PRIVD_D3COLD, NULL, *s->value == '1', request);
 }
 
 UNLESS_GONE(step_d3cold_undo, d3cold_restore)

@@ -323,6 +323,7 @@ struct engine *engine_start(const struct engine_config *config, struct error *er
 	engine->world.services = config->services;
 	engine->world.journal = config->journal;
 	engine->world.live_children = config->live_children;
+	engine->world.chain = config->chain;
 	engine->world.helper_ms = config->helper_ms ? config->helper_ms : HELPER_MS;
 	lock_take(&engine_lock);
 	TAILQ_INIT(&engine->all);

@@ -19,7 +19,8 @@ static struct {
 } fault;
 
 static _Thread_local struct {
-	const struct step_kind *kind;
+	const struct step_kind *const *kinds;
+	size_t n;
 	bool undo;
 } here;
 
@@ -70,9 +71,10 @@ int fault_load(const char *program, const char **ret, struct error *err)
 	return 1;
 }
 
-void fault_enter(const struct step_kind *kind, bool undo)
+void fault_enter(const struct step_kind *const *kinds, size_t n, bool undo)
 {
-	here.kind = kind;
+	here.kinds = kinds;
+	here.n = n;
 	here.undo = undo;
 }
 
@@ -86,6 +88,6 @@ void fault_point(enum fault_point point, const struct step_kind *kind, bool undo
 
 void fault_inside(void)
 {
-	if (here.kind)
-		fault_point(FAULT_INSIDE, here.kind, here.undo);
+	for (size_t i = 0; i < here.n; i++)
+		fault_point(FAULT_INSIDE, here.kinds[i], here.undo);
 }

@@ -89,11 +89,16 @@ static json_t *found_entry(struct journal *j, const char *id)
 static void replay_step(struct opening *open, json_t *record)
 {
 	json_t *entry = found_entry(open->journal, member(record, "task"));
+	json_int_t n = json_integer_value(json_object_get(record, "n"));
+	json_int_t to = json_integer_value(json_object_get(record, "to"));	/* 0: n alone */
 	char key[24];
 
-	snprintf(key, sizeof(key), "%lld",
-		 (long long)json_integer_value(json_object_get(record, "n")));
-	json_object_set(json_object_get(entry, "status"), key, json_object_get(record, "s"));
+	if (to >= PLAN_STEPS_MAX)
+		return;
+	do {
+		snprintf(key, sizeof(key), "%lld", (long long)n);
+		json_object_set(json_object_get(entry, "status"), key, json_object_get(record, "s"));
+	} while (++n <= to);
 }
 
 static void replay_task(struct opening *open, json_t *record)
@@ -452,6 +457,20 @@ int journal_step(struct journal *j, const char *task, size_t n, const struct pla
 	} else {
 		r = append_all(j, bits, record, err);
 	}
+	give_turn();
+	return r;
+}
+
+int journal_steps(struct journal *j, const char *task, size_t n, size_t count,
+		  enum step_status status, struct error *err)
+{
+	json_t *record = json_pack("{s:s, s:s, s:I, s:I, s:s}", "r", "step", "task", task, "n",
+				   (json_int_t)n, "to", (json_int_t)(n + count - 1), "s",
+				   status_words[status]);
+	int r;
+
+	take_turn();
+	r = append_all(j, 1 << RUN, record, err);
 	give_turn();
 	return r;
 }

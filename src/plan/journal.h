@@ -58,6 +58,9 @@ int journal_begin(struct journal *journal, const char *task, const char *request
  */
 int journal_step(struct journal *journal, const char *task, size_t n, const struct plan_step *step,
 		 enum step_status status, struct error *err);
+/* Steps n to n + count - 1, all with undo and none lasting, have it: one record, so all or none. */
+int journal_steps(struct journal *journal, const char *task, size_t n, size_t count,
+		  enum step_status status, struct error *err);
 /*
  * The task is over; nothing of it is looked at again. -1: there was no room to write that down. It
  * is kept, and written before anything else: until then no task begins.

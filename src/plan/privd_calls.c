@@ -31,6 +31,24 @@ struct privd_request privd_request_new(enum privd_op op, const struct pci_addres
 	return request;
 }
 
+struct privd_request privd_ask_override(struct pci_address address)
+{
+	return privd_request_new(PRIVD_READ_OVERRIDE, &address);
+}
+
+struct privd_request privd_ask_vfio(int group)
+{
+	struct privd_request request = privd_request_new(PRIVD_READ_VFIO, NULL);
+
+	request.value = (uint64_t)group;
+	return request;
+}
+
+struct privd_request privd_ask_iomem(void)
+{
+	return privd_request_new(PRIVD_READ_IOMEM, NULL);
+}
+
 static int put_name(struct privd_request *request, const char *name, struct error *err)
 {
 	if (!name)
@@ -74,19 +92,21 @@ static int long_answer(struct privd *privd, const struct privd_request *request,
 		       struct arena *arena, char **bytes, size_t *n, struct error *err)
 {
 	struct privd_reply reply = { 0 };
+	struct privd_data answer = { .fd = -1 };
 	CLEAN_FD int data = -1;
 	size_t done = 0;
 	ssize_t r = 1;
 	char *buf;
 
-	if (privd_call_data(privd, request, &reply, &data, err) < 0)
+	if (privd_call_data(privd, request, &reply, &answer, err) < 0)
 		return -1;
+	data = answer.fd;
 	if (reply.length > PRIVD_DATA_MAX || (reply.length && data < 0))
 		return error_set(err, ERROR_HELPER,
 				 "horcrux-privd gave an answer without its data");
 	buf = arena_alloc(arena, (size_t)reply.length + 1, 1);
 	while (done < reply.length && r > 0) {
-		r = pread(data, buf + done, (size_t)reply.length - done, (off_t)done);
+		r = pread(data, buf + done, (size_t)reply.length - done, answer.at + (off_t)done);
 		if (r > 0)
 			done += (size_t)r;
 	}
@@ -287,7 +307,7 @@ int privd_hugepages(struct privd *privd, uint32_t size_kib, int node, uint64_t p
 int privd_read_override(struct privd *privd, struct pci_address address, struct arena *arena,
 			const char **ret, struct error *err)
 {
-	struct privd_request request = privd_request_new(PRIVD_READ_OVERRIDE, &address);
+	struct privd_request request = privd_ask_override(address);
 	char *text;
 	size_t n;
 
@@ -327,12 +347,11 @@ int privd_read_rom(struct privd *privd, struct pci_address address, struct arena
 
 int privd_vfio_status(struct privd *privd, int group, unsigned *flags, struct error *err)
 {
-	struct privd_request request = privd_request_new(PRIVD_READ_VFIO, NULL);
+	struct privd_request request = privd_ask_vfio(group);
 	uint64_t value;
 
 	if (group < 0)
 		return error_set(err, ERROR_INVALID_VALUE, "%d is no IOMMU group", group);
-	request.value = (uint64_t)group;
 	if (call_value(privd, &request, &value, err) < 0)
 		return -1;
 	*flags = (unsigned)value;
@@ -349,7 +368,7 @@ int privd_types(struct privd *privd, struct pci_address address, struct arena *a
 
 int privd_iomem(struct privd *privd, struct arena *arena, const char **text, struct error *err)
 {
-	struct privd_request request = privd_request_new(PRIVD_READ_IOMEM, NULL);
+	struct privd_request request = privd_ask_iomem();
 	char *answer;
 	size_t n;
 
@@ -372,6 +391,11 @@ static struct privd_request request_about(enum privd_op op, const struct list *a
 	for (; i < addresses->n && request.n_addresses < PRIVD_ADDRESSES; i++)
 		request.addresses[request.n_addresses++] = address_out(all[i]);
 	return request;
+}
+
+struct privd_request privd_ask_carried(const struct list *addresses)
+{
+	return request_about(PRIVD_READ_CRITICAL, addresses, 0);
 }
 
 static int holders_of(struct privd *privd, const struct privd_request *request, struct arena *arena,

@@ -25,8 +25,9 @@ enum {
 	CONNECT_MS = 3000, /* a call waits so long for a connection: privd is back within 2 s */
 	RETRY_MS = 100,	   /* between two tries to connect; doubled while nobody waits, up to */
 	RETRY_MAX_MS = 5000,
-	REPLY_MS = PRIVD_DEADLINE_MAX_MS + 10000, /* for a privd that is broken */
+	REPLY_MS = PRIVD_DEADLINE_MAX_MS + 10000, /* for a privd that is broken; for each request */
 	ALIVE_MS = 5000, /* silent for so long, it is asked whether it lives, and has as long to say so */
+	WATCH_MS = 250,	/* how often a chain is asked how far it is */
 };
 
 static struct lock lock = LOCK_INIT;
@@ -36,7 +37,7 @@ struct pending {
 	uint64_t id;
 	pthread_cond_t done;
 	enum { UNSENT, WAITING, ANSWERED, LOST } state; /* what is not sent yet cannot be lost */
-	struct privd_reply reply;
+	struct privd_chain_reply reply; /* to a request alone: of one */
 	int data;
 };
 
@@ -111,8 +112,27 @@ static int next_connection(struct privd *p) REQUIRES(lock)
 	return -1;
 }
 
+/* A reply alone becomes one of a chain. False: it is neither. */
+static bool normalise(struct privd_chain_reply *reply, size_t n)
+{
+	struct privd_header header = reply->header;
+	struct privd_reply alone;
+
+	if (n < sizeof(header) || header.magic != PRIVD_MAGIC || header.version != PRIVD_VERSION ||
+	    header.size != n)
+		return false;
+	if (header.op == PRIVD_CHAIN)
+		return reply->n && reply->n <= PRIVD_CHAIN_MAX && n == privd_chain_reply_size(reply->n);
+	if (n != sizeof(alone))
+		return false;
+	memcpy(&alone, reply, sizeof(alone));
+	reply->reply[0] = alone;
+	reply->n = 1;
+	return true;
+}
+
 /* One message. 1, or 0 when the connection is over. *data -1 or a descriptor that came with it. */
-static int receive(int fd, struct privd_reply *reply, int *data)
+static int receive(int fd, struct privd_chain_reply *reply, int *data)
 {
 	union {
 		struct cmsghdr align;
@@ -133,19 +153,17 @@ static int receive(int fd, struct privd_reply *reply, int *data)
 	header = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
 	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
 		memcpy(data, CMSG_DATA(header), sizeof(*data));
-	return n == (ssize_t)sizeof(*reply) && !(message.msg_flags & MSG_TRUNC) &&
-	       reply->header.magic == PRIVD_MAGIC && reply->header.version == PRIVD_VERSION &&
-	       reply->header.size == sizeof(*reply);
+	return n > 0 && !(message.msg_flags & MSG_TRUNC) && normalise(reply, (size_t)n);
 }
 
 /* Hands a reply to whoever waits for it; the data too. */
-static void deliver(struct privd *p, const struct privd_reply *reply, int *data)
+static void deliver(struct privd *p, const struct privd_chain_reply *reply, int *data)
 {
 	lock_take(&lock);
 	for (struct pending *w = p->pending; w; w = w->next) {
 		if (w->id != reply->header.id || w->state != WAITING)
 			continue;
-		w->reply = *reply;
+		memcpy(&w->reply, reply, privd_chain_reply_size(reply->n));
 		w->data = TAKE_FD(*data);
 		w->state = ANSWERED;
 		pthread_cond_signal(&w->done);
@@ -155,14 +173,14 @@ static void deliver(struct privd *p, const struct privd_reply *reply, int *data)
 
 static void read_all(struct privd *p, int fd)
 {
-	struct privd_reply reply;
+	struct privd_chain_reply reply;
 	int data;
 
 	while (receive(fd, &reply, &data)) {
 		if (reply.header.op != PRIVD_LATE)
 			deliver(p, &reply, &data);
 		else if (p->events.late)
-			p->events.late(p->events.data, &reply);
+			p->events.late(p->events.data, &reply.reply[0]);
 		cleanup_closep(&data);
 	}
 	cleanup_closep(&data);
@@ -318,8 +336,7 @@ static int await_connection(struct privd *p, uint64_t lost, const struct timespe
 }
 
 /* What could not be sent to a privd that is gone was not done, and goes to the next one. */
-static int put(struct privd *p, const struct privd_request *request, struct error *err)
-	REQUIRES(lock)
+static int put(struct privd *p, const struct privd_header *message, struct error *err) REQUIRES(lock)
 {
 	struct timespec until = time_in_ms(CONNECT_MS);
 	uint64_t lost = 0;
@@ -329,8 +346,8 @@ static int put(struct privd *p, const struct privd_request *request, struct erro
 		if ((p->fd < 0 || p->connection == lost || p->closing) &&
 		    await_connection(p, lost, &until) < 0)
 			return unreachable(err);
-		n = send(p->fd, request, sizeof(*request), MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (n == (ssize_t)sizeof(*request))
+		n = send(p->fd, message, message->size, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n == (ssize_t)message->size)
 			return 0;
 		if (n >= 0 || (errno != EPIPE && errno != ECONNRESET))
 			break;
@@ -351,70 +368,118 @@ static void take_out(struct privd *p, struct pending *me) REQUIRES(lock)
 		pthread_cond_broadcast(&p->changed);
 }
 
-/* Does privd answer at all? Its children may take their time; itself it never waits for anything. */
-static bool is_alive(struct privd *p) REQUIRES(lock)
+/* What it is asked: one message, and who wants to know how far that is. */
+struct asked {
+	struct privd_header *message; /* at the beginning of a request or of a chain */
+	size_t n;		      /* requests in it */
+	bool writes;
+	const struct chain_watch *watch; /* NULL: nobody */
+};
+
+/* Asks privd itself, which never waits for anything. False: no answer. Its data are the caller's. */
+static bool ask_itself(struct privd *p, enum privd_op op, struct pending *mine) REQUIRES(lock)
 {
-	struct privd_request ping = privd_request_new(PRIVD_PING, NULL);
+	struct privd_request request = privd_request_new(op, NULL);
 	struct timespec until = time_in_ms(ALIVE_MS);
-	struct pending mine = { .data = -1, .state = WAITING };
-	bool late = false;
+	bool late;
+
+	*mine = (struct pending){ .data = -1, .state = WAITING };
+	condition_init(&mine->done);
+	mine->id = request.header.id = next_id(p);
+	mine->next = p->pending;
+	p->pending = mine;
+	late = send(p->fd, &request, sizeof(request), MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno == EAGAIN;
+	while (mine->state == WAITING && !late)
+		late = lock_wait_until(&lock, &mine->done, &until) == ETIMEDOUT;
+	take_out(p, mine);
+	pthread_cond_destroy(&mine->done);
+	return mine->state != WAITING;
+}
+
+/* Which request of the chain is one of those that live? n: none. */
+static size_t find_live(const struct privd_chain *chain, int live, size_t n_live)
+{
+	struct privd_child child;
+
+	for (size_t i = 0; i < n_live; i++) {
+		if (pread(live, &child, sizeof(child), (off_t)(i * sizeof(child))) != (ssize_t)sizeof(child))
+			break;
+		for (size_t k = 0; k < chain->n; k++)
+			if (chain->request[k].header.id == child.id)
+				return k;
+	}
+	return chain->n;
+}
+
+/* Does privd answer at all? Its children may take their time. How far a chain is is told on the way. */
+static bool is_alive(struct privd *p, const struct asked *asked) REQUIRES(lock)
+{
+	bool chain = asked->message->op == PRIVD_CHAIN && asked->watch, alive;
+	struct pending mine;
+	size_t at = asked->n;
 
 	if (p->fd < 0)
 		return true;	/* who waits for it is told that it is lost */
-	condition_init(&mine.done);
-	mine.id = ping.header.id = next_id(p);
-	mine.next = p->pending;
-	p->pending = &mine;
-	late = send(p->fd, &ping, sizeof(ping), MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno == EAGAIN;
-	while (mine.state == WAITING && !late)
-		late = lock_wait_until(&lock, &mine.done, &until) == ETIMEDOUT;
-	take_out(p, &mine);
-	pthread_cond_destroy(&mine.done);
-	return mine.state != WAITING;
+	alive = ask_itself(p, chain ? PRIVD_LIVE : PRIVD_PING, &mine);
+	if (chain && mine.state == ANSWERED && mine.data >= 0)
+		at = find_live((const void *)asked->message, mine.data,
+			       mine.reply.reply[0].length / sizeof(struct privd_child));
+	cleanup_closep(&mine.data);
+	if (at == asked->n)
+		return alive;
+	lock_give(&lock);
+	asked->watch->at(asked->watch->data, at);
+	lock_take(&lock);
+	return alive;
 }
 
-static int await_reply(struct privd *p, struct pending *me, const struct privd_request *request,
+static const char *name_of(const struct asked *asked)
+{
+	return asked->message->op == PRIVD_CHAIN ? "several operations" : privd_op_name(asked->message->op);
+}
+
+static int await_reply(struct privd *p, struct pending *me, const struct asked *asked,
 		       struct error *err) REQUIRES(lock)
 {
-	uint64_t until = time_monotonic_ms() + REPLY_MS;
-	struct timespec patience = time_in_ms(ALIVE_MS);
+	uint64_t until = time_monotonic_ms() + asked->n * REPLY_MS;
+	const unsigned patience_ms = asked->watch ? WATCH_MS : ALIVE_MS;
+	struct timespec patience = time_in_ms(patience_ms);
 
 	while (me->state == WAITING) {
 		if (lock_wait_until(&lock, &me->done, &patience) != ETIMEDOUT)
 			continue;
-		if (!is_alive(p) || time_monotonic_ms() >= until)
+		if (!is_alive(p, asked) || time_monotonic_ms() >= until)
 			break;
-		patience = time_in_ms(ALIVE_MS);
+		patience = time_in_ms(patience_ms);
 	}
 	if (me->state == ANSWERED)
 		return 0;
 	error_set(err, ERROR_HELPER,
 		  "horcrux-privd %s during %s, so it is not known whether it was done",
-		  me->state == LOST ? "died" : "did not answer", privd_op_name(request->header.op));
+		  me->state == LOST ? "died" : "did not answer", name_of(asked));
 	return error_hint(err, "what the host looks like now is read again by itself; "
 			       "`journalctl -u horcrux-privd` says more");
 }
 
 /* Sends it and waits. 0 with me->reply, or -1. */
-static int exchange(struct privd *p, struct privd_request *request, struct pending *me,
-		    struct error *err)
+static int exchange(struct privd *p, const struct asked *asked, struct pending *me, struct error *err)
 {
 	int r;
 
 	condition_init(&me->done);
 	lock_take(&lock);
-	if (!request->header.id)
-		request->header.id = next_id(p);
-	me->id = request->header.id;
+	if (!asked->message->id)
+		asked->message->id = next_id(p);
+	me->id = asked->message->id;
 	me->next = p->pending;
 	p->pending = me;
-	r = put(p, request, err);
+	r = put(p, asked->message, err);
 	if (!r)
 		me->state = WAITING;
-	if (!r && privd_op_writes(request->header.op))
+	if (!r && asked->writes)
 		fault_inside();
 	if (!r)
-		r = await_reply(p, me, request, err);
+		r = await_reply(p, me, asked, err);
 	take_out(p, me);
 	lock_give(&lock);
 	pthread_cond_destroy(&me->done);
@@ -430,27 +495,145 @@ static const char *reason(int data, uint64_t length, char *buf, size_t size)
 	return buf;
 }
 
-int privd_call_data(struct privd *p, const struct privd_request *asked, struct privd_reply *reply,
-		    int *data, struct error *err)
+static struct privd_chain *chain_new(struct privd *p, const struct privd_request *requests, size_t n)
 {
-	struct pending me = { .data = -1 };
-	struct privd_request request = *asked;
-	char why[sizeof(err->message)];
-	int r = exchange(p, &request, &me, err);
+	struct privd_chain *chain = calloc(1, sizeof(*chain));
 
+	if (!chain)
+		abort();
+	chain->header = (struct privd_header){ PRIVD_MAGIC, PRIVD_VERSION, PRIVD_CHAIN, 0,
+					       (uint32_t)privd_chain_size(n), 0 };
+	chain->n = (uint32_t)n;
+	memcpy(chain->request, requests, n * sizeof(*requests));
+	for (size_t i = 0; i < n; i++)
+		chain->request[i].header.id = privd_next_id(p);
+	return chain;
+}
+
+/* Nothing was written, and whoever asks for it alone can say more, or knows another way. */
+static bool goes_alone(unsigned status)
+{
+	return status == PRIVD_HELD || status == PRIVD_BUSY || status == PRIVD_NO_DRIVER;
+}
+
+/* The first that is not done says why. What a request reads is not wanted here. */
+static int judge_chain(const struct privd_chain *chain, const struct privd_chain_reply *reply,
+		       size_t *done, size_t *begun, struct error *err)
+{
+	*begun = reply->n;
+	while (*done < reply->n && reply->reply[*done].status == PRIVD_OK)
+		++*done;
+	if (*done < reply->n && goes_alone(reply->reply[*done].status)) {
+		*begun = *done;
+		return 1;
+	}
+	if (*done < reply->n)
+		return privd_error(&chain->request[*done], &reply->reply[*done], "", err);
+	if (*done < chain->n)
+		return error_set(err, ERROR_SYSTEM, "horcrux-privd did not begin all that it was asked for");
+	return 0;
+}
+
+int privd_chain(struct privd *p, const struct privd_request *requests, size_t n,
+		const struct chain_watch *watch, size_t *done, size_t *begun, struct error *err)
+{
+	CLEAN_FREE struct privd_chain *chain = chain_new(p, requests, n);
+	const struct asked asked = { &chain->header, n, true, watch };
+	struct pending me = { .data = -1 };
+	int r = exchange(p, &asked, &me, err);
+
+	*done = 0;
+	*begun = me.state == UNSENT ? 0 : n;
+	if (!r && me.reply.n > n)
+		r = error_set(err, ERROR_HELPER, "horcrux-privd answered what it was not asked");
+	if (!r)
+		r = judge_chain(chain, &me.reply, done, begun, err);
+	cleanup_closep(&me.data);
+	return r;
+}
+
+/* ---- asking ahead ---- */
+
+static _Thread_local struct {
+	struct privd_chain *chain; /* NULL: nothing was asked for ahead */
+	struct privd_chain_reply reply;
+	int data;
+} ahead;
+
+void privd_ahead(struct privd *p, const struct privd_request *requests, size_t n)
+{
+	CLEAN_FREE struct privd_chain *chain = n > 1 ? chain_new(p, requests, n) : NULL;
+	const struct asked asked = { chain ? &chain->header : NULL, n, false, NULL };
+	struct pending me = { .data = -1 };
+
+	privd_ahead_end();
+	if (!chain || exchange(p, &asked, &me, NULL) < 0)
+		return;
+	ahead.chain = TAKE_PTR(chain);
+	ahead.reply = me.reply;
+	ahead.data = me.data;
+}
+
+void privd_ahead_end(void)
+{
+	if (!ahead.chain)
+		return;
+	cleanup_closep(&ahead.data);
+	free(ahead.chain);
+	ahead.chain = NULL;
+}
+
+/* The same but for its id. */
+static bool same_request(const struct privd_request *a, const struct privd_request *b)
+{
+	const size_t from = offsetof(struct privd_request, address);
+
+	return a->header.op == b->header.op &&
+	       !memcmp((const char *)a + from, (const char *)b + from, sizeof(*a) - from);
+}
+
+/* True: it was asked for ahead, and done; what was not is asked for again, and says why. */
+static bool told_ahead(const struct privd_request *request, struct privd_reply *reply,
+		       struct privd_data *data)
+{
+	off_t at = 0;
+
+	for (uint32_t i = 0; ahead.chain && i < ahead.chain->n && i < ahead.reply.n; i++) {
+		*reply = ahead.reply.reply[i];
+		if (reply->status == PRIVD_OK && same_request(&ahead.chain->request[i], request)) {
+			if (data && reply->length)
+				*data = (struct privd_data){ fcntl(ahead.data, F_DUPFD_CLOEXEC, 0), at };
+			return true;
+		}
+		at += (off_t)reply->length;
+	}
+	return false;
+}
+
+int privd_call_data(struct privd *p, const struct privd_request *request, struct privd_reply *reply,
+		    struct privd_data *data, struct error *err)
+{
+	struct privd_request sent = *request;
+	const struct asked asked = { &sent.header, 1, privd_op_writes(request->header.op), NULL };
+	struct pending me = { .data = -1 };
+	char why[sizeof(err->message)];
+	int r;
+
+	if (told_ahead(request, reply, data))
+		return 0;
+	r = exchange(p, &asked, &me, err);
 	/* what only reads is asked of the next one too */
-	if (r < 0 && me.state == LOST && !privd_op_writes(asked->header.op)) {
+	if (r < 0 && me.state == LOST && !asked.writes) {
 		me = (struct pending){ .data = -1 };
-		request = *asked;
-		r = exchange(p, &request, &me, err);
+		sent = *request;
+		r = exchange(p, &asked, &me, err);
 	}
 	if (!r)
-		*reply = me.reply;
-	if (!r && me.reply.status != PRIVD_OK)
-		r = privd_error(&request, &me.reply,
-				reason(me.data, me.reply.length, why, sizeof(why)), err);
+		*reply = me.reply.reply[0];
+	if (!r && reply->status != PRIVD_OK)
+		r = privd_error(request, reply, reason(me.data, reply->length, why, sizeof(why)), err);
 	if (!r && data)
-		*data = TAKE_FD(me.data);
+		*data = (struct privd_data){ .fd = TAKE_FD(me.data) };
 	cleanup_closep(&me.data);
 	return r;
 }

@@ -20,10 +20,13 @@
  */
 #pragma once
 
+#include <sys/types.h>
+
 #include "base/address.h"
 #include "base/arena.h"
 #include "base/error.h"
 #include "host/pci.h"
+#include "plan/step.h"
 #include "privd/protocol.h"
 
 struct privd;
@@ -65,14 +68,33 @@ uint64_t privd_next_id(struct privd *privd);
 struct privd_request privd_request_new(enum privd_op op, const struct pci_address *address);
 struct pci_address privd_address_in(struct privd_address address);
 
+/* A long answer: `length` bytes of the reply, in a sealed memfd from `at` on. fd -1: there is none. */
+struct privd_data {
+	int fd;
+	off_t at;
+};
+
 /*
  * Ask and wait. 0: the status is PRIVD_OK. -1: err; *reply is filled in when there was one. data:
- * the long answer as a sealed memfd, the caller's to close, -1 without one; NULL: it is not wanted.
+ * the long answer, whose fd is the caller's to close; NULL: it is not wanted.
  */
 int privd_call(struct privd *privd, const struct privd_request *request, struct privd_reply *reply,
 	       struct error *err);
 int privd_call_data(struct privd *privd, const struct privd_request *request,
-		    struct privd_reply *reply, int *data, struct error *err);
+		    struct privd_reply *reply, struct privd_data *data, struct error *err);
+/*
+ * Ask for several reads (n, at most PRIVD_CHAIN_MAX) with one message. Until privd_ahead_end() the same
+ * requests by this thread, by whichever call below, are answered with what they read then. What failed is
+ * asked for again when it is wanted, so nothing is told of failure here.
+ */
+void privd_ahead(struct privd *privd, const struct privd_request *requests, size_t n);
+void privd_ahead_end(void);
+/*
+ * Several requests (n, at most PRIVD_CHAIN_MAX; ids are given here) that the helper carries out in order,
+ * as engine_config.chain says. What they read is not handed out.
+ */
+int privd_chain(struct privd *privd, const struct privd_request *requests, size_t n,
+		const struct chain_watch *watch, size_t *done, size_t *begun, struct error *err);
 /* The error for a reply whose status is not PRIVD_OK; -1. why: the text of PRIVD_UNREADABLE. */
 int privd_error(const struct privd_request *request, const struct privd_reply *reply,
 		const char *why, struct error *err);
@@ -138,6 +160,11 @@ int privd_read_rom(struct privd *privd, struct pci_address address, struct arena
 		   const uint8_t **bytes, size_t *n, struct error *err);
 /* *flags: PRIVD_GROUP_*. */
 int privd_vfio_status(struct privd *privd, int group, unsigned *flags, struct error *err);
+/* The requests of privd_carried, privd_read_override, privd_vfio_status, privd_iomem: for privd_ahead(). */
+struct privd_request privd_ask_carried(const struct list *addresses);
+struct privd_request privd_ask_override(struct pci_address address);
+struct privd_request privd_ask_vfio(int group);
+struct privd_request privd_ask_iomem(void);
 /* struct privd_type. */
 int privd_types(struct privd *privd, struct pci_address address, struct arena *arena,
 		struct list *types, struct error *err);

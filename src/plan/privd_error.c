@@ -13,6 +13,7 @@
 /* The act, for messages: %a the address, %n the name, %v the number. */
 static const char *const acts[PRIVD_OPS] = {
 	[PRIVD_PING] = "asking horcrux-privd",
+	[PRIVD_CHAIN] = "several operations",
 	[PRIVD_LIVE] = "asking horcrux-privd what it does",
 	[PRIVD_OVERRIDE] = "setting driver_override of %a",
 	[PRIVD_UNBIND] = "unbinding %a from its driver",
@@ -249,6 +250,8 @@ int privd_error(const struct privd_request *request, const struct privd_reply *r
 			  act);
 		return error_hint(err, "it is in quarantine now: power-cycle the host, then release it "
 				       "(POST /api/gpu/devices/…/release-quarantine)");
+	case PRIVD_HELD:
+		return error_set(err, ERROR_CONFLICT, "%s: somebody has it open", act);
 	default:
 		return error_set(err, ERROR_HELPER, "%s: horcrux-privd gave no sense", act);
 	}

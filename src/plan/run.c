@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "plan/recover.h"
+#include "privd/protocol.h"
 
 enum {
 	GRACE_MS = 2000,	/* past a step's deadline before its thread counts as lost */
@@ -94,17 +95,22 @@ void run_look_again(struct run *run)
 
 /* ---- calling into kinds ---- */
 
-static void enter(struct run *run, size_t n, bool back)
+static void enter_all(struct run *run, const struct step_kind *const *kinds, size_t n, bool back)
 {
-	fault_enter(run_step(run, n)->kind, back);
+	fault_enter(kinds, n, back);
 	if (run->hooks.enter)
 		run->hooks.enter(run->hooks.data, run->step_until + GRACE_MS);
+}
+
+static void enter(struct run *run, size_t n, bool back)
+{
+	enter_all(run, &run_step(run, n)->kind, 1, back);
 }
 
 /* False: it came back too late. */
 static bool leave(struct run *run)
 {
-	fault_enter(NULL, false);
+	fault_enter(NULL, 0, false);
 	if (!run->hooks.leave || !run->hooks.leave(run->hooks.data))
 		return true;
 	return false;
@@ -380,7 +386,7 @@ static int proven(struct run *run)
 	struct error why;
 	int r = note(run, run->at, STEP_DONE, &why);
 
-	run->proving = false;
+	run->proving = run->alone = false;
 	run->unclear = 0;
 	if (r < 0 && step->kind->undo && !run->passed)
 		return step_failed(run, &why, false);
@@ -391,6 +397,137 @@ static int proven(struct run *run)
 	}
 	run->at++;
 	return GO_ON;
+}
+
+/* ---- several at once ---- */
+
+struct chain {
+	struct run *run;
+	size_t n, done, begun;	/* steps from run->at on */
+	const struct step_kind *kinds[PRIVD_CHAIN_MAX];
+	struct privd_request requests[PRIVD_CHAIN_MAX];
+};
+
+/* Could the step it is in go with the next? */
+static bool may_chain(const struct run *run)
+{
+	return run->world->chain && !run->careful && !run->alone && run->at + 1 < run->plan->steps.n &&
+	       run_step(run, run->at)->kind->request && run_step(run, run->at + 1)->kind->request;
+}
+
+/* The steps from the one it is in that go to the helper together. */
+static void gather(struct chain *c)
+{
+	struct run *run = c->run;
+	const struct plan_step *step;
+	size_t i;
+
+	for (; c->n < PRIVD_CHAIN_MAX && run->at + c->n < run->plan->steps.n; c->n++) {
+		i = run->at + c->n;
+		step = run_step(run, i);
+		if (run->status[i] != STEP_NONE || !step->kind->request ||
+		    !step->kind->request(step->args, &c->requests[c->n]))
+			return;
+		c->kinds[c->n] = step->kind;
+	}
+}
+
+static int note_all(const struct run *run, size_t count, enum step_status status, struct error *err)
+{
+	return count ? journal_steps(run->world->journal, run->task, run->at, count, status, err) : 0;
+}
+
+static void fault_points(const struct chain *c, enum fault_point point)
+{
+	for (size_t i = 0; i < c->n; i++)
+		fault_point(point, c->kinds[i], false);
+}
+
+static void chain_is_at(void *data, size_t i)
+{
+	struct chain *c = data;
+
+	tell(c->run, c->run->at + i, false);
+}
+
+/* As call(). */
+static int call_chain(struct chain *c, struct error *err)
+{
+	const struct chain_watch watch = { chain_is_at, c };
+	struct run *run = c->run;
+	int r;
+
+	run->step_until = time_monotonic_ms();
+	for (size_t i = 0; i < c->n; i++)
+		run->step_until += step_deadline(c->kinds[i], run_step(run, run->at + i)->args);
+	enter_all(run, c->kinds, c->n, false);
+	r = run->world->chain(run->world->services, c->requests, c->n, &watch, &c->done, &c->begun, err);
+	if (r < 0 && c->done < c->n && c->kinds[c->done]->refused)
+		c->kinds[c->done]->refused(run->world->services, run_step(run, run->at + c->done)->args, err);
+	if (leave(run))
+		return r;
+	error_set(err, ERROR_STUCK, "it did not come back in time");
+	return 2;
+}
+
+/* What was done is written down, what was not begun is as it was. */
+static int chain_over(struct chain *c, int r, const struct error *why)
+{
+	struct run *run = c->run;
+	struct error unwritten = { 0 };
+
+	for (size_t i = c->begun; i < c->n; i++)
+		run->status[run->at + i] = STEP_NONE;
+	run->unclear = 0;
+	if (note_all(run, c->done, STEP_DONE, &unwritten) < 0 && !run->passed) {
+		run->at += c->begun - 1;	/* the last to be undone */
+		return step_failed(run, &unwritten, false);
+	}
+	for (size_t i = 0; i < c->done; i++)
+		run->status[run->at + i] = STEP_DONE;
+	run->at += c->done;
+	run->alone = r == 1;
+	return r < 0 ? step_failed(run, why, true) : GO_ON;
+}
+
+static int do_chain(struct chain *c)
+{
+	struct run *run = c->run;
+	struct error why = { 0 };
+	int r;
+
+	tell(run, run->at, false);
+	if (note_all(run, c->n, STEP_INTENT, &why) < 0) {	/* so none was begun */
+		blame(run, run->at, &why);
+		run->way = RUN_BACK;
+		return run->passed ? failed_for_good(run) : GO_ON;
+	}
+	for (size_t i = 0; i < c->n; i++)
+		run->status[run->at + i] = STEP_INTENT;
+	run->changed = true;
+	fault_points(c, FAULT_BEFORE);
+	r = call_chain(c, &why);
+	if (r == 2) {
+		blame(run, run->at, &why);
+		return RUN_STUCK;
+	}
+	fault_points(c, FAULT_AFTER);
+	return chain_over(c, r, &why);
+}
+
+/* False: the step it is in goes its own way. */
+static bool chain(struct run *run, int *next)
+{
+	CLEAN_FREE struct chain *c = may_chain(run) ? calloc(1, sizeof(*c)) : NULL;
+
+	if (!c)
+		return false;
+	c->run = run;
+	gather(c);
+	if (c->n < 2)
+		return false;
+	*next = do_chain(c);
+	return true;
 }
 
 /* Cancelled, and not just now beyond its point of no return. */
@@ -465,7 +602,7 @@ static int forward(struct run *run)
 	if (!run->proving) {
 		if (atomic_load(&run->cancel) && !run->passed)
 			return cancelled(run);
-		if (resume(run, &next) < 0)
+		if (chain(run, &next) || resume(run, &next) < 0)
 			return next;
 	}
 	return prove(run);

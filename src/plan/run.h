@@ -3,7 +3,9 @@
  * A plan being run: forward step by step, each with intent, apply, proof and result; back in
  * reverse when one fails; and out of the unknown (recover.h) when it is not clear what happened.
  *
- * The order law. Forward: intent on disk, apply, proof, result on disk, next. A proven step without
+ * The order law. Forward: intent on disk, apply, proof, result on disk, next. Steps that are requests
+ * to the helper (step_kind.request) go there together: all intents, one message, in which each is
+ * applied and proven before the next is begun, all results. A proven step without
  * undo is a point of no return: from there on only forward. Back: the last step first; one that
  * cannot be undone ends it, because what came before it stands below it.
  *
@@ -24,6 +26,9 @@ struct run_world {
 	struct journal *journal;
 	int (*live_children)(void *services, struct arena *arena, struct list *children,
 			     struct error *err);
+	/* As engine_config.chain. */
+	int (*chain)(void *services, const struct privd_request *requests, size_t n,
+		     const struct chain_watch *watch, size_t *done, size_t *begun, struct error *err);
 	unsigned helper_ms;	/* how long a helper that does not answer is waited for */
 	atomic_bool halt;	/* the engine stops: begin no further step */
 };
@@ -72,6 +77,7 @@ struct run {
 	enum run_way way;
 	size_t at;			/* the step it is in; going back, one more than that */
 	bool begun;			/* the journal knows it */
+	bool alone;			/* not with its neighbours: that failed */
 	bool proving;			/* apply or undo is over, its proof is not there yet */
 	bool passed;			/* a point of no return is behind it */
 	bool careful;			/* what it did is not known for certain: look first */

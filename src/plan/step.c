@@ -27,6 +27,8 @@ static const char *kind_fault(const struct step_kind *kind)
 		return "apply, prove or holds is missing";
 	if (!kind->undo != !kind->prove_undone)
 		return "undo and prove_undone go together";
+	if (kind->request && (!kind->undo || kind->lasting))
+		return "what goes to the helper with others can be undone, and dies with the boot";
 	return NULL;
 }
 

@@ -24,6 +24,14 @@
 
 #include "base/rows.h"
 
+struct privd_request;
+
+/* Who wants to know how far a chain of requests is. */
+struct chain_watch {
+	void (*at)(void *data, size_t i);	/* the request that is under way now, from 0 */
+	void *data;
+};
+
 /* One write of a step, for dry runs and the audit. */
 struct step_write {
 	const char *path;	/* a file under the host root, or what else is written to */
@@ -70,6 +78,16 @@ struct step_kind {
 	const char *(*text)(const void *args, struct arena *arena);
 	/* The writes, in order: list_add(arena, writes, struct step_write). May be NULL. */
 	void (*writes)(const void *args, struct arena *arena, struct list *writes);
+	/*
+	 * Its apply as one request to the helper (privd/protocol.h), which answers that it was done only when
+	 * that reads back so; pure. False: not with these args. Neighbours that have one go to the helper
+	 * together, with all their intents written down before and looked at by nobody in between. So undo
+	 * and prove_undone have to find nothing to undo where the step was never begun, though its neighbours
+	 * were. Only with undo, and not where `lasting`. May be NULL.
+	 */
+	bool (*request)(const void *args, struct privd_request *request);
+	/* Such a request failed, with that error: what apply would do then besides telling it. May be NULL. */
+	void (*refused)(void *services, const void *args, struct error *err);
 	/*
 	 * What a helper's child that does this writes to, in the words of the engine's
 	 * live_children: a PCI address as text. NULL: this kind has no such child.
@@ -118,5 +136,5 @@ void fault_point(enum fault_point point, const struct step_kind *kind, bool undo
  * not yet read. Counts for the step that this thread is in; does nothing outside of one.
  */
 void fault_inside(void);
-/* The step this thread is in from now on; NULL: none. For the engine. */
-void fault_enter(const struct step_kind *kind, bool undo);
+/* The steps this thread is in from now on, n of them, borrowed; 0: none. For the engine. */
+void fault_enter(const struct step_kind *const *kinds, size_t n, bool undo);

@@ -89,6 +89,15 @@ struct engine_config {
 	 */
 	int (*live_children)(void *services, struct arena *arena, struct list *children,
 			     struct error *err);
+	/*
+	 * Has the helper carry out these requests in order (see step_kind.request). *done: how many are done
+	 * and proven; *begun: how many may have been begun, n where nobody knows. 0: all are done. -1: why the
+	 * one after those is not; codes as of step_kind. 1: that one was not begun, and is to be applied as
+	 * any other. It may call at(data, i) while it waits: request i
+	 * is under way. Runs in a task thread. NULL: each step goes its own way.
+	 */
+	int (*chain)(void *services, const struct privd_request *requests, size_t n,
+		     const struct chain_watch *watch, size_t *done, size_t *begun, struct error *err);
 	/* How long to wait for a helper that cannot be asked before the task is stuck; 0: 15 s. */
 	unsigned helper_ms;
 	/*

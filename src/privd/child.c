@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See child.h. The first half is the child itself, the second what privd keeps of it. */
+/* See child.h. What privd keeps of its children; the child itself is worker.c. */
 #include "privd/child.h"
 
 #include <dirent.h>
@@ -8,11 +8,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/fdpath.h"
@@ -21,131 +18,70 @@
 #include "privd/message.h"
 #include "privd/ops.h"
 #include "privd/process.h"
+#include "privd/worker.h"
 
 enum {
 	IDLE_MAX = 2,	  /* children that wait for more */
 	IDLE_MS = 2000,	  /* so long */
-	OPERATIONS_MAX = 1024, /* what one may leave behind in its memory goes with it */
+	ORDERS_MAX = 1024, /* what one may leave behind in its memory goes with it */
 };
 
-/* What a child is told to do: one message on its link. It answers with one byte, and its data. */
-struct order {
-	struct privd_request request;
-	struct privd_child told;
-	bool strike;
-};
-
-/*
- * Sockets above all must not stay open here: a child that sleeps for ever would keep the daemon
- * from seeing that privd is gone.
- */
-static void keep_only(int root, int record, int link)
+struct privd_chain_reply reply_to(const struct privd_chain *chain, enum privd_status status)
 {
-	unsigned first = STDERR_FILENO + 1;
+	const struct privd_request *first = &chain->request[0];
+	struct privd_chain_reply reply = { .n = 1 };
 
-	for (;;) {
-		unsigned next = ~0U;
-		const int keep[] = { root, record, link };
-
-		for (size_t i = 0; i < ARRAY_SIZE(keep); i++)
-			if ((unsigned)keep[i] >= first && (unsigned)keep[i] < next)
-				next = (unsigned)keep[i];
-		if (next > first)
-			syscall(SYS_close_range, first, next == ~0U ? next : next - 1, 0);
-		if (next == ~0U)
-			return;
-		first = next + 1;
+	reply.reply[0] = (struct privd_reply){ .header = first->header,
+					       .address = first->address,
+					       .status = (uint16_t)status };
+	reply.reply[0].header.size = sizeof(reply.reply[0]);
+	reply.header = reply.reply[0].header;
+	if (chain->header.op == PRIVD_CHAIN) {
+		reply.header = chain->header;
+		reply.header.size = (uint32_t)privd_chain_reply_size(1);
 	}
-}
-
-static void plain_signals(void)
-{
-	sigset_t none;
-
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-/*
- * One operation. While nothing is on record, this child must not outlive privd; once it is, it may.
- * 0, or -1: it cannot go on.
- */
-static int carry_out(const struct host_root *root, int file, int link, const struct order *order)
-{
-	struct record record = { .child = order->told };
-	struct op op = {
-		.root = root, .request = &order->request, .data = -1, .strike = order->strike
-	};
-	int r;
-
-	if (record_begin(file, &record) < 0)
-		return -1;
-	prctl(PR_SET_PDEATHSIG, 0);
-	record.status = (uint16_t)op_run(&op);
-	record.error = op.error;
-	record.value = op.value;
-	record.length = op.length;
-	record.done = 1;
-	if (record_end(file, &record) < 0)
-		return -1;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	r = message_send(link, "", 1, op.data);
-	cleanup_closep(&op.data);
-	return r;
-}
-
-/* In the child; `privd` is the parent's pid. Its end of the link is closed when no more is wanted. */
-static _Noreturn void child_main(const struct children *children, int record, int link, pid_t privd)
-{
-	struct order order;
-	ssize_t n;
-
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != privd)
-		_exit(EXIT_FAILURE);
-	plain_signals();
-	keep_only(children->root->fd, record, link);
-	for (;;) {
-		n = recv(link, &order, sizeof(order), 0);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n != (ssize_t)sizeof(order) ||
-		    carry_out(children->root, record, link, &order) < 0 || getppid() != privd)
-			_exit(n ? EXIT_FAILURE : EXIT_SUCCESS);
-	}
-}
-
-static int64_t wall_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-struct privd_reply reply_to(const struct privd_request *request, enum privd_status status)
-{
-	struct privd_reply reply = {
-		.header = { PRIVD_MAGIC, PRIVD_VERSION, request->header.op, request->header.id,
-			    sizeof(reply), 0 },
-		.address = request->address,
-		.status = (uint16_t)status,
-	};
-
 	return reply;
 }
 
-static struct privd_reply reply_about(const struct child *child, enum privd_status status)
+/* About one of its requests. */
+static struct privd_reply reply_about(const struct child *child, size_t i, enum privd_status status)
 {
-	struct privd_reply reply = {
-		.header = { PRIVD_MAGIC, PRIVD_VERSION, child->told.op, child->told.id,
-			    sizeof(reply), 0 },
-		.address = child->told.address,
-		.status = (uint16_t)status,
-		.pid = child->told.pid,
-	};
+	const struct child_task *task = &child->task[i];
 
+	return (struct privd_reply){ .header = { PRIVD_MAGIC, PRIVD_VERSION, task->op, task->id,
+						 sizeof(struct privd_reply), 0 },
+				     .address = task->address,
+				     .status = (uint16_t)status };
+}
+
+/* About all of it up to request `at`, which came to that; those before it were done. */
+static struct privd_chain_reply reply_up_to(const struct child *child, enum privd_status status)
+{
+	struct privd_chain_reply reply = { .n = child->at + 1 };
+
+	for (uint32_t i = 0; i < reply.n; i++)
+		reply.reply[i] = reply_about(child, i, i < child->at ? PRIVD_OK : status);
 	return reply;
+}
+
+/* Under the header of what was asked for; late: nobody waits for it any more, so the last alone. */
+static void address_reply(const struct child *child, struct privd_chain_reply *reply, bool late)
+{
+	struct privd_reply *first = &reply->reply[0];
+
+	if (late) {
+		*first = reply->reply[reply->n - 1];
+		first->ended = first->header.op;
+		first->header.op = PRIVD_LATE;
+		first->length = 0;
+		reply->n = 1;
+	}
+	reply->header = first->header;
+	if (late || !child->chain)
+		return;
+	reply->header.op = PRIVD_CHAIN;
+	reply->header.id = child->chain;
+	reply->header.size = (uint32_t)privd_chain_reply_size(reply->n);
 }
 
 static const struct child nobody = { .pidfd = -1, .record = -1, .link = -1, .data = -1 };
@@ -179,7 +115,7 @@ static struct child *free_place(struct children *children)
 }
 
 /* Two operations concern the same thing: the same function, or the same operation on none. */
-static bool same_thing(const struct privd_child *a, const struct privd_request *r)
+static bool same_thing(const struct child_task *a, const struct privd_request *r)
 {
 	if (a->address.set != r->address.set)
 		return false;
@@ -192,9 +128,21 @@ static bool same_thing(const struct privd_child *a, const struct privd_request *
  * Of two that load a module at once the second waits in the kernel and finds it there
  * (kernel/module/main.c, add_unformed_module), so neither need be refused.
  */
-static bool excludes(const struct privd_child *a, const struct privd_request *r)
+static bool excludes(const struct child_task *a, const struct privd_request *r)
 {
 	return a->write && privd_op_writes(r->header.op) && r->header.op != PRIVD_MODULE;
+}
+
+/* Does it stand in the way of the request, with what it is in or is still to begin? */
+static bool hinders(const struct child *child, const struct privd_request *r)
+{
+	/* one that is stuck begins nothing more */
+	uint32_t end = child->told.stuck ? child->at + 1 : child->n;
+
+	for (uint32_t i = child->at; i < end; i++)
+		if (same_thing(&child->task[i], r) && (child->told.stuck || excludes(&child->task[i], r)))
+			return true;
+	return false;
 }
 
 /*
@@ -202,19 +150,18 @@ static bool excludes(const struct privd_child *a, const struct privd_request *r)
  * is being changed wait in the kernel at worst.
  */
 static const struct child *in_the_way(const struct children *children,
-				      const struct privd_request *r)
+				      const struct privd_chain *chain)
 {
 	const struct child *found = NULL;
 
 	for (size_t i = 0; i < PRIVD_CHILDREN; i++) {
 		const struct child *c = &children->child[i];
 
-		if (!c->told.id || !same_thing(&c->told, r))
-			continue;
-		if (c->told.stuck)
-			return c;
-		if (excludes(&c->told, r))
-			found = c;
+		for (uint32_t k = 0; c->told.id && k < chain->n; k++)
+			if (hinders(c, &chain->request[k]) && (!found || c->told.stuck))
+				found = c;
+		if (found && found->told.stuck)
+			return found;
 	}
 	return found;
 }
@@ -233,7 +180,7 @@ static int launch(struct children *children, struct child *child)
 	pid = fork();
 	r = -errno;
 	if (!pid)
-		child_main(children, child->record, link[1], privd);
+		worker_main(children->root, child->record, link[1], privd);
 	close(link[1]);
 	if (pid < 0)
 		return r;
@@ -242,36 +189,65 @@ static int launch(struct children *children, struct child *child)
 	return 0;
 }
 
-static int give_order(struct child *child, const struct privd_request *request,
-		      const struct privd_child *told, bool strike)
+static void note_tasks(struct child *child, const struct privd_chain *chain)
 {
-	struct order order = { *request, *told, strike };
+	const struct privd_request *r = chain->request;
 
-	child->told = *told;
-	child->told.pid = (uint32_t)child->pid;
-	child->told.start_time = child->start_time;
-	return message_send(child->link, &order, sizeof(order), -1);
+	child->chain = chain->header.op == PRIVD_CHAIN ? chain->header.id : 0;
+	child->n = chain->n;
+	child->at = 0;
+	for (uint32_t i = 0; i < chain->n; i++)
+		child->task[i] = (struct child_task){ r[i].header.id, r[i].address, r[i].header.op,
+						      privd_op_writes(r[i].header.op) };
+	child->told = (struct privd_child){ .id = r->header.id,
+					    .start_time = child->start_time,
+					    .since_ms = wall_ms(),
+					    .address = r->address,
+					    .pid = (uint32_t)child->pid,
+					    .op = r->header.op,
+					    .write = child->task[0].write };
+}
+
+static int give_order(struct child *child, const struct privd_chain *chain, int32_t strike)
+{
+	static struct order order;
+
+	order.start_time = child->start_time;
+	order.n = chain->n;
+	order.strike = strike;
+	memcpy(order.request, chain->request, chain->n * sizeof(chain->request[0]));
+	note_tasks(child, chain);
+	return message_send(child->link, &order, order_size(chain->n), -1);
+}
+
+/* The request in which the child is to strike; -1. */
+static int32_t take_strike(const struct privd_chain *chain)
+{
+	for (uint32_t i = 0; i < chain->n; i++)
+		if (fault_take_inside(chain->request[i].header.op))
+			return (int32_t)i;
+	return -1;
 }
 
 /* A child that waits for orders, or a new one, has it now. NULL: *reason says why not. */
-static struct child *child_for(struct children *children, const struct privd_request *request,
-			       const struct privd_child *told, int *reason)
+static struct child *child_for(struct children *children, const struct privd_chain *chain,
+			       int *reason)
 {
-	bool strike = fault_take_inside(request->header.op);
+	int32_t strike = take_strike(chain);
 	struct child *child;
 
 	for (size_t i = 0; i < PRIVD_CHILDREN; i++) {
 		child = &children->child[i];
 		if (!is_idle(child))
 			continue;
-		if (!give_order(child, request, told, strike))
+		if (!give_order(child, chain, strike))
 			return child;
 		child_clear(children, child);	/* somebody ended it */
 	}
 	child = free_place(children);
 	*reason = child ? launch(children, child) : -EAGAIN;
 	if (!*reason)
-		*reason = give_order(child, request, told, strike);
+		*reason = give_order(child, chain, strike);
 	if (!*reason)
 		return child;
 	if (child)
@@ -279,43 +255,68 @@ static struct child *child_for(struct children *children, const struct privd_req
 	return NULL;
 }
 
+/* From when it began what it is in. */
 static void set_deadline(const struct children *children, struct child *child)
 {
+	int64_t gone = wall_ms() - child->told.since_ms;
+
 	child->deadline_ms = op_deadline(child->told.op);
 	if (children->deadline_cap_ms && children->deadline_cap_ms < child->deadline_ms)
 		child->deadline_ms = children->deadline_cap_ms;
 	child->deadline = time_monotonic_ms() + child->deadline_ms;
+	if (gone > 0 && child->at)	/* by a clock that may be set; the first began just now */
+		child->deadline -= gone < child->deadline_ms ? (uint64_t)gone : child->deadline_ms;
 }
 
-bool children_start(struct children *children, const struct privd_request *request, uint64_t asker,
-		    struct privd_reply *reply)
+bool children_start(struct children *children, const struct privd_chain *chain, uint64_t asker,
+		    struct privd_chain_reply *reply)
 {
-	const struct child *other = in_the_way(children, request);
-	enum privd_op op = request->header.op;
-	const struct privd_child told = { .id = request->header.id,
-					  .op = (uint16_t)op,
-					  .since_ms = wall_ms(),
-					  .address = request->address,
-					  .write = privd_op_writes(op) };
+	const struct child *other = in_the_way(children, chain);
 	struct child *child;
 	int reason = 0;
 
 	if (other) {
-		*reply = reply_to(request, other->told.stuck ? PRIVD_STUCK : PRIVD_BUSY);
-		reply->pid = other->told.pid;
+		*reply = reply_to(chain, other->told.stuck ? PRIVD_STUCK : PRIVD_BUSY);
+		reply->reply[0].pid = other->told.pid;
 		return false;
 	}
-	fault_strike(op, FAULT_BEFORE);
-	child = child_for(children, request, &told, &reason);
+	for (uint32_t i = 0; i < chain->n; i++)
+		fault_strike(chain->request[i].header.op, FAULT_BEFORE);
+	child = child_for(children, chain, &reason);
 	if (!child) {
-		*reply = reply_to(request, reason == -EAGAIN ? PRIVD_TOO_MANY : PRIVD_FAILED);
-		reply->error = reason == -EAGAIN ? 0 : -reason;
+		*reply = reply_to(chain, reason == -EAGAIN ? PRIVD_TOO_MANY : PRIVD_FAILED);
+		reply->reply[0].error = reason == -EAGAIN ? 0 : -reason;
 		return false;
 	}
 	child->asker = asker;
-	child->operations++;
+	child->orders++;
 	set_deadline(children, child);
 	return true;
+}
+
+/* Which of its requests it is in by now, from its record. True: it went on since it was last asked. */
+static bool went_on(struct child *child)
+{
+	struct record record;
+
+	if (child->n < 2 || !record_read(child->record, &record))
+		return false;
+	for (uint32_t i = child->at + 1; i < child->n; i++) {
+		if (child->task[i].id != record.child.id)
+			continue;
+		record.child.stuck = child->told.stuck;
+		child->told = record.child;
+		child->at = i;
+		return true;
+	}
+	return false;
+}
+
+/* Nobody wants what it would begin next. */
+static void stop_chain(const struct child *child)
+{
+	if (child->link >= 0 && child->n > 1)
+		message_send(child->link, "", 1, -1);
 }
 
 /* What becomes readable when there is news of it: the link to our own, the pidfd of another's. */
@@ -357,51 +358,97 @@ static bool has_news(const struct child *child)
 	return poll(&p, 1, 0) == 1;
 }
 
-/* Our own says that it is done, and has its answer; false: it is dead. */
-static bool says_done(struct child *child)
+/* Our own says what came of how many, and has its answer; 0: it is dead. */
+static size_t says_done(struct child *child, struct outcome outcome[static PRIVD_CHAIN_MAX])
 {
 	union {
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(sizeof(int))];
 	} control;
-	char byte;
-	struct iovec part = { .iov_base = &byte, .iov_len = 1 };
+	struct iovec part = { .iov_base = outcome, .iov_len = PRIVD_CHAIN_MAX * sizeof(*outcome) };
 	struct msghdr message = { .msg_iov = &part,
 				  .msg_iovlen = 1,
 				  .msg_control = &control,
 				  .msg_controllen = sizeof(control) };
+	ssize_t n = recvmsg(child->link, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	struct cmsghdr *header;
 
-	if (recvmsg(child->link, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) != 1)
-		return false;
+	if (n < (ssize_t)sizeof(*outcome) || (size_t)n > child->n * sizeof(*outcome))
+		return 0;
 	header = CMSG_FIRSTHDR(&message);
 	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
 		memcpy(&child->data, CMSG_DATA(header), sizeof(child->data));
-	return true;
+	return (size_t)n / sizeof(*outcome);
 }
 
 /* The answer, sealed so that it stays as it is while the daemon reads it. */
-static int seal(struct child *child, uint64_t length)
+static int seal(struct child *child)
 {
 	int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL;
 
-	if (!length || child->data < 0 || fcntl(child->data, F_ADD_SEALS, seals))
+	if (child->data < 0 || fcntl(child->data, F_ADD_SEALS, seals))
 		return -1;
 	return TAKE_FD(child->data);
 }
 
-static struct privd_reply outcome(const struct child *child)
+static void put_outcome(struct privd_reply *reply, const struct outcome *outcome)
 {
-	struct privd_reply reply = reply_about(child, PRIVD_DIED);
+	reply->status = outcome->status;
+	reply->error = outcome->error;
+	reply->value = outcome->value;
+	reply->length = outcome->length;
+}
+
+/* What came of it, by its record: it is dead. */
+static struct privd_chain_reply outcome_on_record(struct child *child)
+{
+	struct privd_chain_reply reply;
 	struct record record;
 
-	if (record_read(child->record, &record) && record.done) {
-		reply.status = record.status;
-		reply.error = record.error;
-		reply.value = record.value;
-		reply.length = record.length;
-	}
+	went_on(child);
+	reply = reply_up_to(child, PRIVD_DIED);
+	if (record_read(child->record, &record) && record.done)
+		put_outcome(&reply.reply[child->at],
+			    &(struct outcome){ record.value, record.length, record.error,
+					       record.status, 0 });
 	return reply;
+}
+
+/* True: it lives, and waits for more. */
+static bool outcome_of(struct child *child, struct privd_chain_reply *reply)
+{
+	struct outcome outcome[PRIVD_CHAIN_MAX];
+	size_t n = child->link >= 0 ? says_done(child, outcome) : 0;
+
+	if (!n) {
+		*reply = outcome_on_record(child);
+		return false;
+	}
+	child->at = (uint32_t)n - 1;
+	*reply = reply_up_to(child, PRIVD_OK);
+	for (size_t i = 0; i < n; i++)
+		put_outcome(&reply->reply[i], &outcome[i]);
+	return true;
+}
+
+/* The data to go with the reply; -1 without. */
+static int data_of(struct child *child, struct privd_chain_reply *reply)
+{
+	bool any = false;
+	int data;
+
+	for (uint32_t i = 0; i < reply->n; i++)
+		any |= reply->reply[i].length != 0;
+	data = any ? seal(child) : -1;
+	for (uint32_t i = 0; i < reply->n && data < 0; i++) {
+		if (!reply->reply[i].length)
+			continue;
+		/* it died with it, or there is no room */
+		reply->reply[i].status = PRIVD_FAILED;
+		reply->reply[i].error = EIO;
+		reply->reply[i].length = 0;
+	}
+	return data;
 }
 
 /*
@@ -415,50 +462,50 @@ static void put_back(struct children *children, struct child *child)
 	for (size_t i = 0; i < PRIVD_CHILDREN; i++)
 		idle += is_idle(&children->child[i]);
 	if (child->told.stuck || child->told.op == PRIVD_MODULE || idle >= IDLE_MAX ||
-	    child->operations >= OPERATIONS_MAX || record_clear(child->record) < 0) {
+	    child->orders >= ORDERS_MAX || record_clear(child->record) < 0) {
 		child_clear(children, child);
 		return;
 	}
 	child->told = (struct privd_child){ 0 };
+	child->n = child->at = 0;
 	child->asker = 0;
 	child->deadline = time_monotonic_ms() + IDLE_MS;
 }
 
-bool children_ended(struct children *children, struct privd_reply *reply, uint64_t *asker,
-		    int *data)
+/* One that has ended; NULL when there is none. */
+static struct child *find_ended(struct children *children)
 {
-	struct child *child = NULL;
-	bool own, alive;
+	struct child *child;
 
-	for (size_t i = 0; i < PRIVD_CHILDREN && !child; i++) {
+	for (size_t i = 0; i < PRIVD_CHILDREN; i++) {
 		child = &children->child[i];
 		if (is_idle(child) && has_news(child))
 			child_clear(children, child);	/* somebody ended it */
-		if (!child->told.id || !has_news(child))
-			child = NULL;
+		if (child->told.id && has_news(child))
+			return child;
 	}
+	return NULL;
+}
+
+bool children_ended(struct children *children, struct privd_chain_reply *reply, uint64_t *asker,
+		    int *data)
+{
+	struct child *child = find_ended(children);
+	bool alive;
+
 	if (!child)
 		return false;
-	own = child->link >= 0;
-	alive = own && says_done(child);
-	if (own)	/* what an earlier privd began is no operation of this one */
-		fault_strike(child->told.op, FAULT_AFTER);
-	*reply = outcome(child);
+	alive = outcome_of(child, reply);
+	if (child->link >= 0)	/* what an earlier privd began is no operation of this one */
+		for (uint32_t i = 0; i < reply->n; i++)
+			fault_strike(child->task[i].op, FAULT_AFTER);
 	*asker = child->asker;
-	*data = *asker ? seal(child, reply->length) : -1;
+	*data = *asker ? data_of(child, reply) : -1;
 	cleanup_closep(&child->data);
-	if (*data < 0 && *asker && reply->length) {	/* it died with it, or there is no room */
-		reply->status = PRIVD_FAILED;
-		reply->error = EIO;
-	}
-	if (*data < 0)
-		reply->length = 0;
-	if (*asker) {
-		reply->pid = 0;
-	} else {
-		reply->ended = child->told.op;
-		reply->header.op = PRIVD_LATE;
-	}
+	child->data = -1;
+	if (!*asker)
+		reply->reply[reply->n - 1].pid = child->told.pid;
+	address_reply(child, reply, !*asker);
 	if (alive)
 		put_back(children, child);
 	else
@@ -475,7 +522,7 @@ void children_rest(struct children *children)
 			child_clear(children, &children->child[i]);
 }
 
-bool children_expired(struct children *children, struct privd_reply *reply, uint64_t *asker)
+bool children_expired(struct children *children, struct privd_chain_reply *reply, uint64_t *asker)
 {
 	uint64_t now = time_monotonic_ms();
 
@@ -484,8 +531,16 @@ bool children_expired(struct children *children, struct privd_reply *reply, uint
 
 		if (!c->told.id || c->told.stuck || c->deadline > now)
 			continue;
+		if (went_on(c)) {
+			set_deadline(children, c);
+			if (c->deadline > now)
+				continue;
+		}
 		c->told.stuck = 1;
-		*reply = reply_about(c, PRIVD_STUCK);
+		stop_chain(c);
+		*reply = reply_up_to(c, PRIVD_STUCK);
+		reply->reply[c->at].pid = c->told.pid;
+		address_reply(c, reply, false);
 		*asker = c->asker;
 		c->asker = 0;
 		return true;
@@ -495,18 +550,24 @@ bool children_expired(struct children *children, struct privd_reply *reply, uint
 
 void children_orphan(struct children *children, uint64_t asker)
 {
-	for (size_t i = 0; i < PRIVD_CHILDREN; i++)
-		if (children->child[i].asker == asker)
-			children->child[i].asker = 0;
+	for (size_t i = 0; i < PRIVD_CHILDREN; i++) {
+		if (children->child[i].asker != asker)
+			continue;
+		children->child[i].asker = 0;
+		stop_chain(&children->child[i]);
+	}
 }
 
-size_t children_live(const struct children *children, struct privd_child out[static PRIVD_CHILDREN])
+size_t children_live(struct children *children, struct privd_child out[static PRIVD_CHILDREN])
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < PRIVD_CHILDREN; i++)
-		if (children->child[i].told.id)
-			out[n++] = children->child[i].told;
+	for (size_t i = 0; i < PRIVD_CHILDREN; i++) {
+		if (!children->child[i].told.id)
+			continue;
+		went_on(&children->child[i]);
+		out[n++] = children->child[i].told;
+	}
 	return n;
 }
 
@@ -527,6 +588,9 @@ static void adopt(struct children *children, const char *name)
 	child->told = record.child;
 	/* nobody waits for it now; but a read that is still within its time stands in nobody's way */
 	child->told.stuck = record.child.write;
+	child->n = 1;
+	child->task[0] = (struct child_task){ record.child.id, record.child.address, record.child.op,
+					      record.child.write };
 	set_deadline(children, child);
 	child->pidfd = pidfd;
 	child->record = TAKE_FD(fd);

@@ -40,12 +40,13 @@
 
 #include "base/address.h"
 #include "base/log.h"
+#include "base/strbuf.h"
 #include "privd/child.h"
 #include "privd/fault.h"
 #include "privd/process.h"
 #include "privd/server.h"
 
-enum { PREDECESSOR_MS = 5000, POLL_MAX = 1 + SERVER_CONNECTIONS + 1 + PRIVD_CHILDREN };
+enum { LOGGED_MAX = 1000, PREDECESSOR_MS = 5000, POLL_MAX = 1 + SERVER_CONNECTIONS + 1 + PRIVD_CHILDREN };
 
 static const char run_default[] = "/run/horcrux-privd";
 
@@ -234,72 +235,106 @@ static int set_up(const struct options *o, struct error *err)
 	return take_socket(o, err);
 }
 
-/* What the log keeps: every change, and whatever did not go well. */
-static void log_reply(const struct privd_reply *reply)
+/* "unbind 0000:01:00.0" */
+static void name_operation(const struct privd_reply *reply, struct strbuf *to)
 {
-	unsigned op = reply->ended ? reply->ended : reply->header.op;
 	const struct privd_address *a = &reply->address;
 	char text[PCI_ADDRESS_TEXT] = "-";
-	int priority = reply->status != PRIVD_OK || reply->ended ? LOG_WARNING
-		       : privd_op_writes(op)			 ? LOG_INFO
-								 : LOG_DEBUG;
 
 	if (a->set)
 		pci_address_format(
 			(struct pci_address){ a->domain, a->bus, a->device, a->function }, text);
-	log_line(priority, "%s %s: %s%s%s%s, request %llx", privd_op_name(op), text,
+	strbuf_printf(to, "%s %s", privd_op_name(reply->ended ? reply->ended : reply->header.op), text);
+}
+
+/* What the log keeps: every change, and whatever did not go well. */
+static void log_reply(const struct privd_reply *reply)
+{
+	CLEAN_STRBUF struct strbuf name = STRBUF_INIT(LOGGED_MAX);
+	int priority = reply->status != PRIVD_OK || reply->ended ? LOG_WARNING
+		       : privd_op_writes(reply->header.op)	 ? LOG_INFO
+								 : LOG_DEBUG;
+
+	name_operation(reply, &name);
+	log_line(priority, "%s: %s%s%s%s, request %llx", strbuf_text(&name),
 		 privd_status_name(reply->status), reply->error ? ", " : "",
 		 reply->error ? strerrordesc_np(reply->error) ?: "?" : "",
 		 reply->ended ? ", late" : "", (unsigned long long)reply->header.id);
 }
 
+static bool went_well(const struct privd_reply *reply)
+{
+	return reply->status == PRIVD_OK && !reply->ended && privd_op_writes(reply->header.op);
+}
+
+/* Changes of a chain that went well are one line: a journal works long at each. */
+static void log_replies(const struct privd_chain_reply *reply)
+{
+	CLEAN_STRBUF struct strbuf well = STRBUF_INIT(LOGGED_MAX);
+
+	for (uint32_t i = 0; i < reply->n && reply->n > 1; i++) {
+		if (!went_well(&reply->reply[i]))
+			continue;
+		if (well.len)
+			strbuf_add(&well, ", ");
+		name_operation(&reply->reply[i], &well);
+	}
+	if (well.len)
+		log_info("%s: ok, request %llx", strbuf_text(&well), (unsigned long long)reply->header.id);
+	for (uint32_t i = 0; i < reply->n; i++)
+		if (reply->n == 1 || !went_well(&reply->reply[i]))
+			log_reply(&reply->reply[i]);
+}
+
 /* What needs no child, because it must be answered whatever hangs. */
-static void answer_live(uint64_t from, const struct privd_request *request)
+static void answer_live(uint64_t from, const struct privd_chain *asked)
 {
 	struct privd_child live[PRIVD_CHILDREN];
-	struct privd_reply reply = reply_to(request, PRIVD_OK);
+	struct privd_chain_reply answer = reply_to(asked, PRIVD_OK);
+	struct privd_reply *reply = &answer.reply[0];
 	CLEAN_FD int data = -1;
 	size_t bytes;
 
-	reply.value = children_live(&privd.children, live);
-	bytes = (size_t)reply.value * sizeof(live[0]);
+	reply->value = children_live(&privd.children, live);
+	bytes = (size_t)reply->value * sizeof(live[0]);
 	if (bytes) {
 		data = memfd_create("privd-live", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 		if (data < 0 || write(data, live, bytes) != (ssize_t)bytes ||
 		    fcntl(data, F_ADD_SEALS,
 			  F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)) {
-			reply.status = PRIVD_FAILED;
-			reply.error = errno;
+			reply->status = PRIVD_FAILED;
+			reply->error = errno;
 			bytes = 0;
 		}
 	}
-	reply.length = bytes;
-	server_send(&privd.server, from, &reply, bytes ? data : -1);
+	reply->length = bytes;
+	server_send(&privd.server, from, &answer, bytes ? data : -1);
 }
 
-static void handle(uint64_t from, const struct privd_request *request)
+static void handle(uint64_t from, const struct privd_chain *asked)
 {
-	struct privd_reply reply = reply_to(request, PRIVD_OK);
+	struct privd_chain_reply reply = { 0 };
 
-	if (request->header.op == PRIVD_LIVE) {
-		answer_live(from, request);
-	} else if (request->header.op == PRIVD_PING) {
-		reply.value = (uint64_t)getpid();
+	if (asked->header.op == PRIVD_LIVE) {
+		answer_live(from, asked);
+	} else if (asked->header.op == PRIVD_PING) {
+		reply = reply_to(asked, PRIVD_OK);
+		reply.reply[0].value = (uint64_t)getpid();
 		server_send(&privd.server, from, &reply, -1);
-	} else if (!children_start(&privd.children, request, from, &reply)) {
-		log_reply(&reply);
+	} else if (!children_start(&privd.children, asked, from, &reply)) {
+		log_replies(&reply);
 		server_send(&privd.server, from, &reply, -1);
 	}
 }
 
 static void tell_ends(void)
 {
-	struct privd_reply reply;
+	struct privd_chain_reply reply;
 	uint64_t asker;
 	int data;
 
 	while (children_ended(&privd.children, &reply, &asker, &data)) {
-		log_reply(&reply);	/* first: what is done because of it comes after it in the journal */
+		log_replies(&reply);	/* first: what is done because of it comes after it in the journal */
 		if (asker)
 			server_send(&privd.server, asker, &reply, data);
 		else
@@ -307,7 +342,7 @@ static void tell_ends(void)
 		cleanup_closep(&data);
 	}
 	while (children_expired(&privd.children, &reply, &asker)) {
-		log_reply(&reply);
+		log_replies(&reply);
 		if (asker)
 			server_send(&privd.server, asker, &reply, -1);
 	}
@@ -316,7 +351,7 @@ static void tell_ends(void)
 static void serve(void)
 {
 	struct pollfd fds[POLL_MAX];
-	struct privd_request request;
+	static struct privd_chain asked;
 	uint64_t from;
 	nfds_t n;
 
@@ -331,8 +366,8 @@ static void serve(void)
 		tell_ends();
 		children_rest(&privd.children);
 		/* what a daemon that is gone had asked for comes before what its successor asks about */
-		while (server_receive(&privd.server, &request, &from))
-			handle(from, &request);
+		while (server_receive(&privd.server, &asked, &from))
+			handle(from, &asked);
 		server_accept(&privd.server);
 	}
 }

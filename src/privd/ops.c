@@ -24,7 +24,7 @@ static const struct {
 	enum privd_status (*run)(struct op *op);
 } table[PRIVD_OPS] = {
 	[PRIVD_OVERRIDE] = { 5000, .run = op_override },
-	[PRIVD_UNBIND] = { 10000, .run = op_unbind },
+	[PRIVD_UNBIND] = { 10000, .max = 1, .run = op_unbind },
 	[PRIVD_BIND] = { 30000, .run = op_bind },
 	[PRIVD_PROBE] = { 30000, .run = op_probe },
 	[PRIVD_VFS] = { 60000, .max = UINT16_MAX, .run = op_vfs },
@@ -119,14 +119,14 @@ enum privd_status op_answer(struct op *op, const void *bytes, size_t n)
 {
 	const char *from = bytes;
 
-	if (n > PRIVD_DATA_MAX - op->length)
+	if (n > PRIVD_DATA_MAX - op->base - op->length)
 		return op_result(op, -EFBIG);
 	if (op->data < 0)
 		op->data = memfd_create("privd-answer", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (op->data < 0)
 		return op_result(op, -errno);
 	while (n) {
-		ssize_t done = pwrite(op->data, from, n, (off_t)op->length);
+		ssize_t done = pwrite(op->data, from, n, (off_t)(op->base + op->length));
 
 		if (done < 0 && errno == EINTR)
 			continue;

@@ -22,6 +22,7 @@ struct op {
 	const struct privd_request *request;
 	char device[PCI_ADDRESS_TEXT]; /* the address as text; "" without one */
 	int data;		       /* memfd with the long answer; -1: nothing in it yet */
+	uint64_t base;		       /* where in that its answer begins */
 	bool strike;		       /* a fault: kill the parent straight before the write */
 	/* what came out */
 	uint64_t value;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/fdpath.h"
+#include "host/holders.h"
 #include "privd/ops.h"
 
 /* "sys/bus/pci/drivers/<name>/<file>" <- the address */
@@ -58,6 +59,16 @@ static bool is_silent(const struct op *op)
 	return true;
 }
 
+/* Straight before the write: does the kernel count nobody who uses it through that driver? */
+static bool nobody_counted(const struct op *op)
+{
+	const struct privd_address *a = &op->request->address;
+
+	return op->request->name[0] &&
+	       holders_ruled_out(op->root, (struct pci_address){ a->domain, a->bus, a->device, a->function },
+				 op->request->name);
+}
+
 enum privd_status op_unbind(struct op *op)
 {
 	const char *name = op->request->name;
@@ -68,6 +79,8 @@ enum privd_status op_unbind(struct op *op)
 		return PRIVD_NO_DRIVER;
 	if (is_silent(op))
 		return PRIVD_NO_ANSWER;
+	if (op->request->value && !nobody_counted(op))
+		return PRIVD_HELD;
 	/*
 	 * Through the driver's own file: should the device have changed hands since it was looked
 	 * at, the kernel says ENODEV, while the file behind its `driver` link would go on.
@@ -83,18 +96,28 @@ enum privd_status op_unbind(struct op *op)
 	return status;
 }
 
-enum privd_status op_bind(struct op *op)
+static bool is_on(const struct op *op, const char *driver)
 {
 	char on[OP_PATH];
+
+	return op_driver(op, on, sizeof(on)) && !strcmp(on, driver);
+}
+
+enum privd_status op_bind(struct op *op)
+{
 	enum privd_status status;
 
 	if (!op_driver_known(op, op->request->name))
 		return PRIVD_NO_DRIVER;
+	if (is_on(op, op->request->name)) {	/* whoever did it */
+		op->value = 1;
+		return PRIVD_OK;
+	}
 	if (is_silent(op))
 		return PRIVD_NO_ANSWER;
 	status = driver_write(op, op->request->name, "bind");
 	if (status == PRIVD_OK)
-		op->value = op_driver(op, on, sizeof(on)) && !strcmp(on, op->request->name);
+		op->value = is_on(op, op->request->name);
 	return status;
 }
 

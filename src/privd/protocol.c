@@ -19,6 +19,7 @@ enum field {
 	PAGES = 256,  /* size_kib and node */
 	WRITES = 512, /* no field: the operation changes something */
 	NEVER = 1024, /* nobody may ask for it */
+	ALONE = 2048, /* in no chain */
 };
 
 static const struct {
@@ -26,11 +27,12 @@ static const struct {
 	unsigned fields;
 } ops[PRIVD_OPS] = {
 	[PRIVD_NONE] = { "none", NEVER },
-	[PRIVD_PING] = { "ping", 0 },
-	[PRIVD_LIVE] = { "live", 0 },
+	[PRIVD_PING] = { "ping", ALONE },
+	[PRIVD_LIVE] = { "live", ALONE },
 	[PRIVD_LATE] = { "late", NEVER },
+	[PRIVD_CHAIN] = { "chain", NEVER },
 	[PRIVD_OVERRIDE] = { "override", ADDRESS | NAME_MAYBE | WRITES },
-	[PRIVD_UNBIND] = { "unbind", ADDRESS | NAME_MAYBE | WRITES },
+	[PRIVD_UNBIND] = { "unbind", ADDRESS | NAME_MAYBE | VALUE | WRITES },
 	[PRIVD_BIND] = { "bind", ADDRESS | NAME | WRITES },
 	[PRIVD_PROBE] = { "probe", ADDRESS | WRITES },
 	[PRIVD_VFS] = { "vfs", ADDRESS | VALUE | WRITES },
@@ -46,7 +48,7 @@ static const struct {
 	[PRIVD_RESCAN] = { "rescan", ADDRESS | WRITES },
 	[PRIVD_UNBIND_LOCK] = { "unbind_lock", ADDRESS | VALUE | WRITES },
 	[PRIVD_RESCAN_ALL] = { "rescan_all", WRITES },
-	[PRIVD_MODULE] = { "module", NAME | WRITES },
+	[PRIVD_MODULE] = { "module", NAME | WRITES | ALONE },
 	[PRIVD_HUGEPAGES] = { "hugepages", VALUE | PAGES | WRITES },
 	[PRIVD_READ_OVERRIDE] = { "read_override", ADDRESS },
 	[PRIVD_READ_CONFIG] = { "read_config", ADDRESS | VALUE },
@@ -75,6 +77,7 @@ static const char *const statuses[PRIVD_STATUSES] = {
 	[PRIVD_DIED] = "died",
 	[PRIVD_UNREADABLE] = "unreadable",
 	[PRIVD_NO_ANSWER] = "no_answer",
+	[PRIVD_HELD] = "held",
 };
 
 /*
@@ -106,6 +109,11 @@ enum privd_op privd_op_find(const char *name)
 bool privd_op_writes(unsigned op)
 {
 	return op < PRIVD_OPS && ops[op].fields & WRITES;
+}
+
+bool privd_op_chains(unsigned op)
+{
+	return op < PRIVD_OPS && !(ops[op].fields & (NEVER | ALONE));
 }
 
 const char *privd_status_name(unsigned status)
@@ -219,6 +227,54 @@ const char *privd_request_check(const void *bytes, size_t n, struct privd_reques
 		wrong = lists_check(&r, ops[r.header.op].fields);
 	if (!wrong)
 		*out = r;
+	return wrong;
+}
+
+size_t privd_chain_size(size_t n)
+{
+	return offsetof(struct privd_chain, request) + n * sizeof(struct privd_request);
+}
+
+size_t privd_chain_reply_size(size_t n)
+{
+	return offsetof(struct privd_chain_reply, reply) + n * sizeof(struct privd_reply);
+}
+
+static const char *chain_check(const void *bytes, size_t n, struct privd_chain *out)
+{
+	const char *wrong = NULL;
+	const struct privd_chain *chain = out;
+
+	if (n > sizeof(*out) || n < privd_chain_size(1))
+		return "a message of the wrong size";
+	memcpy(out, bytes, n);
+	if (chain->header.magic != PRIVD_MAGIC || chain->header.version != PRIVD_VERSION)
+		return "another version of the protocol";
+	if (chain->header.size != n || chain->header.zero || chain->zero || !chain->header.id ||
+	    !chain->n || chain->n > PRIVD_CHAIN_MAX || privd_chain_size(chain->n) != n)
+		return "a header that does not fit its chain";
+	for (uint32_t i = 0; i < chain->n && !wrong; i++) {
+		wrong = privd_request_check(&chain->request[i], sizeof(chain->request[i]),
+					    &out->request[i]);
+		if (!wrong && !privd_op_chains(chain->request[i].header.op))
+			wrong = "an operation that stands in no chain";
+	}
+	return wrong;
+}
+
+const char *privd_message_check(const void *bytes, size_t n, struct privd_chain *out)
+{
+	struct privd_header header = { 0 };
+	const char *wrong;
+
+	if (n >= sizeof(header))
+		memcpy(&header, bytes, sizeof(header));
+	if (header.op == PRIVD_CHAIN)
+		return chain_check(bytes, n, out);
+	wrong = privd_request_check(bytes, n, &out->request[0]);
+	out->header = header;
+	out->n = 1;
+	out->zero = 0;
 	return wrong;
 }
 

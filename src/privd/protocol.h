@@ -13,6 +13,9 @@
  * asked for: PRIVD_LATE, with the same id, on every connection there is then.
  * - Long answers (`length` > 0) come as a sealed memfd beside the reply: text, raw bytes, or an
  * array of one of the structs below.
+ * - A chain is several requests in one message. They are carried out one after the other by one child,
+ * and answered together when the last is over. The first change that is not done and proven ends the
+ * chain: what follows it is not begun. What only reads ends nothing by failing.
  *
  * Pure; any thread.
  */
@@ -26,13 +29,14 @@
 
 enum {
 	PRIVD_MAGIC = 0x48585031, /* "HXP1" */
-	PRIVD_VERSION = 2,
+	PRIVD_VERSION = 3,
 	PRIVD_NAME = 32,	       /* a name with its NUL */
 	PRIVD_ADDRESSES = 64,	       /* functions in one request */
 	PRIVD_CLASSES = 16,	       /* extra classes that count as cards */
 	PRIVD_CHILDREN = 128,	       /* operations alive at once, stuck ones too */
 	PRIVD_DEADLINE_MAX_MS = 60000, /* no operation's deadline is later */
 	PRIVD_DATA_MAX = 64 << 20, /* bytes of a long answer (the largest option ROM is 16 MiB) */
+	PRIVD_CHAIN_MAX = 32,	   /* requests in one chain */
 };
 
 /* The closed list. Rows in protocol.c (what a request may carry) and ops.c (what is done). */
@@ -41,10 +45,13 @@ enum privd_op {
 	PRIVD_PING, /* -> value: privd's pid */
 	PRIVD_LIVE, /* -> struct privd_child: operations still under way */
 	PRIVD_LATE, /* never asked: operation `ended` of request `id` is over now */
+	PRIVD_CHAIN, /* struct privd_chain; answered with struct privd_chain_reply */
 
 	/* Changes to one function: `address`. */
 	PRIVD_OVERRIDE, /* name (empty: clear) into driver_override, read back */
-	PRIVD_UNBIND,	/* from driver `name`, or from whichever it is on; value 1: link is gone */
+	/* from driver `name`, or from whichever it is on; asked with value 1: only where the kernel
+	 * counts nobody who has it open, else PRIVD_HELD; -> value 1: link is gone */
+	PRIVD_UNBIND,
 	PRIVD_BIND,	/* to driver `name`; value 1: the driver link is right */
 	PRIVD_PROBE,	/* drivers_probe; value 1: some driver took it */
 	PRIVD_VFS,	/* value into sriov_numvfs; -> value: VFs there are then */
@@ -96,6 +103,7 @@ enum privd_status {
 	PRIVD_DIED,	  /* the child was killed: what it did is not known */
 	PRIVD_UNREADABLE, /* holders, critical: not all could be read, so nothing is told */
 	PRIVD_NO_ANSWER,  /* its configuration space reads ff: no driver may have it */
+	PRIVD_HELD,	  /* somebody may have it open: who that is was not looked for */
 	PRIVD_STATUSES
 };
 
@@ -147,6 +155,25 @@ struct privd_reply {
 	uint32_t zero;
 };
 
+/* `header.size` counts only the requests that there are; each has an id of its own. */
+struct privd_chain {
+	struct privd_header header;
+	uint32_t n;
+	uint32_t zero;
+	struct privd_request request[PRIVD_CHAIN_MAX];
+};
+
+/*
+ * Those that were begun, in order; the last of them may not have come back (PRIVD_STUCK). Their long
+ * answers lie one behind the other in one memfd.
+ */
+struct privd_chain_reply {
+	struct privd_header header;
+	uint32_t n;
+	uint32_t zero;
+	struct privd_reply reply[PRIVD_CHAIN_MAX];
+};
+
 /* One operation still under way. The same child is told by pid and start time together. */
 struct privd_child {
 	uint64_t id;
@@ -184,6 +211,8 @@ _Static_assert(sizeof(struct privd_header) == 24, "no padding");
 _Static_assert(sizeof(struct privd_address) == 8, "no padding");
 _Static_assert(sizeof(struct privd_request) == 648, "no padding");
 _Static_assert(sizeof(struct privd_reply) == 64, "no padding");
+_Static_assert(sizeof(struct privd_chain) == 32 + PRIVD_CHAIN_MAX * 648, "no padding");
+_Static_assert(sizeof(struct privd_chain_reply) == 32 + PRIVD_CHAIN_MAX * 64, "no padding");
 _Static_assert(sizeof(struct privd_child) == 40, "no padding");
 _Static_assert(sizeof(struct privd_holder) == 320, "no padding");
 _Static_assert(sizeof(struct privd_critical) == 496, "no padding");
@@ -205,6 +234,16 @@ const char *privd_status_name(unsigned status);
  * static string saying what is wrong. *out is filled only then.
  */
 const char *privd_request_check(const void *bytes, size_t n, struct privd_request *out);
+/*
+ * The same for whatever a daemon may send: a chain, or a request alone, which comes out as a chain of
+ * one under its own header (its operation, not PRIVD_CHAIN).
+ */
+const char *privd_message_check(const void *bytes, size_t n, struct privd_chain *out);
+/* Bytes of a chain, or of its reply, of n. */
+size_t privd_chain_size(size_t n);
+size_t privd_chain_reply_size(size_t n);
+/* May it stand in a chain? What is answered without a child may not, nor what its child must not outlive. */
+bool privd_op_chains(unsigned op);
 
 /* The modules that may be loaded, NULL-terminated, sorted. */
 extern const char *const privd_modules[];

@@ -9,8 +9,6 @@
 #include <systemd/sd-id128.h>
 #include <unistd.h>
 
-#include "privd/process.h"
-
 enum { RECORD_MAGIC = 0x48585243, TRIES = 1000 };
 
 static int boot_id(uint8_t out[static 16])
@@ -59,11 +57,7 @@ int record_begin(int fd, struct record *record)
 
 	record->magic = RECORD_MAGIC;
 	record->size = sizeof(*record);
-	record->child.pid = (uint32_t)getpid();
-	record->child.start_time = process_start_time(getpid());
-	if (r < 0)
-		return r;
-	return record->child.start_time ? put(fd, record) : -ESRCH;
+	return r < 0 ? r : put(fd, record);
 }
 
 int record_end(int fd, const struct record *record)

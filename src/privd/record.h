@@ -34,7 +34,7 @@ enum { RECORD_NAME = 32 };
 
 /* A fresh empty record in `directory`. Its descriptor, and its name; or -errno. */
 int record_create(int directory, char name[static RECORD_NAME]);
-/* The calling process takes the record: 0, or -errno. */
+/* The calling process, which is record->child, takes the record: 0, or -errno. */
 int record_begin(int fd, struct record *record);
 /* What came out. */
 int record_end(int fd, const struct record *record);

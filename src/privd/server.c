@@ -137,10 +137,10 @@ void server_accept(struct server *server)
 	}
 }
 
-/* 1 a request, 0 nothing now, -1 this connection is over. */
-static int receive_from(const struct connection *c, struct privd_request *request)
+/* 1 a message, 0 nothing now, -1 this connection is over. */
+static int receive_from(const struct connection *c, struct privd_chain *chain)
 {
-	char bytes[sizeof(*request) + 1]; /* one more, so that what is too long is seen to be */
+	static char bytes[sizeof(*chain) + 1]; /* one more, so that what is too long is seen to be */
 	ssize_t n = recv(c->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
 	const char *wrong;
 
@@ -148,18 +148,18 @@ static int receive_from(const struct connection *c, struct privd_request *reques
 		return errno == EAGAIN || errno == EINTR ? 0 : -1;
 	if (!n)
 		return -1;
-	wrong = privd_request_check(bytes, (size_t)n, request);
+	wrong = privd_message_check(bytes, (size_t)n, chain);
 	if (!wrong)
 		return 1;
 	log_error("connection of pid %d ended: it sent %s", c->pid, wrong);
 	return -1;
 }
 
-bool server_receive(struct server *server, struct privd_request *request, uint64_t *from)
+bool server_receive(struct server *server, struct privd_chain *chain, uint64_t *from)
 {
 	for (size_t i = 0; i < SERVER_CONNECTIONS; i++) {
 		struct connection *c = &server->connection[i];
-		int r = c->fd >= 0 ? receive_from(c, request) : 0;
+		int r = c->fd >= 0 ? receive_from(c, chain) : 0;
 
 		if (r < 0)
 			drop(server, c);
@@ -172,9 +172,11 @@ bool server_receive(struct server *server, struct privd_request *request, uint64
 }
 
 static void send_or_drop(struct server *server, struct connection *c,
-			 const struct privd_reply *reply, int data)
+			 const struct privd_chain_reply *reply, int data)
 {
-	int r = message_send(c->fd, reply, sizeof(*reply), data);
+	bool chain = reply->header.op == PRIVD_CHAIN;
+	int r = message_send(c->fd, chain ? (const void *)reply : &reply->reply[0],
+			     reply->header.size, data);
 
 	if (!r)
 		return;
@@ -183,14 +185,14 @@ static void send_or_drop(struct server *server, struct connection *c,
 	drop(server, c);
 }
 
-void server_send(struct server *server, uint64_t to, const struct privd_reply *reply, int data)
+void server_send(struct server *server, uint64_t to, const struct privd_chain_reply *reply, int data)
 {
 	for (size_t i = 0; i < SERVER_CONNECTIONS; i++)
 		if (server->connection[i].fd >= 0 && server->connection[i].id == to)
 			send_or_drop(server, &server->connection[i], reply, data);
 }
 
-void server_broadcast(struct server *server, const struct privd_reply *reply)
+void server_broadcast(struct server *server, const struct privd_chain_reply *reply)
 {
 	for (size_t i = 0; i < SERVER_CONNECTIONS; i++)
 		if (server->connection[i].fd >= 0)

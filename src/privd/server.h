@@ -41,12 +41,15 @@ bool server_is_over(const struct server *server);
 void server_accept(struct server *server);
 
 /*
- * One well-formed request, and from whom; false when there is none now. What is not well-formed
- * ends its connection, and says so in the log.
+ * One well-formed message (privd_message_check), and from whom; false when there is none now. What is
+ * not well-formed ends its connection, and says so in the log.
  */
-bool server_receive(struct server *server, struct privd_request *request, uint64_t *from);
+bool server_receive(struct server *server, struct privd_chain *chain, uint64_t *from);
 
-/* data: a descriptor to go with it, or -1. Nothing happens when that connection is gone. */
-void server_send(struct server *server, uint64_t to, const struct privd_reply *reply, int data);
+/*
+ * A chain's reply, or what is not PRIVD_CHAIN by its header: the one reply in it. data: a descriptor to
+ * go with it, or -1. Nothing happens when that connection is gone.
+ */
+void server_send(struct server *server, uint64_t to, const struct privd_chain_reply *reply, int data);
 /* To every connection. */
-void server_broadcast(struct server *server, const struct privd_reply *reply);
+void server_broadcast(struct server *server, const struct privd_chain_reply *reply);

@@ -16,10 +16,10 @@ import struct
 import subprocess
 import time
 
-MAGIC, VERSION = 0x48585031, 2
+MAGIC, VERSION = 0x48585031, 3
 
 OPS = {name: n for n, name in enumerate((
-    "none ping live late override unbind bind probe vfs vf_autoprobe mdev_create mdev_remove vf_type "
+    "none ping live late chain override unbind bind probe vfs vf_autoprobe mdev_create mdev_remove vf_type "
     "power d3cold reset reset_method remove rescan unbind_lock rescan_all module hugepages "
     "read_override read_config read_rom read_vfio read_types read_iomem read_holders read_critical "
     "read_lock"
@@ -27,7 +27,7 @@ OPS = {name: n for n, name in enumerate((
 OP_NAMES = {n: name for name, n in OPS.items()}
 
 STATUSES = ("ok failed stuck busy read_only no_device bridge no_driver range mismatch not_here "
-            "too_many died unreadable no_answer").split()
+            "too_many died unreadable no_answer held").split()
 
 HEADER = struct.Struct("=IHHQII")
 ADDRESS = struct.Struct("=IBBBB")
