@@ -318,6 +318,20 @@ static int viable_prove(void *services, const void *args, struct error *err)
 	return -1;
 }
 
+static bool viable_request(const void *args, struct privd_request *request)
+{
+	const struct viable_step *s = args;
+	struct list addresses = { 0 };
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+
+	if (s->functions.n > PRIVD_ADDRESSES)
+		return false;
+	for (LIST_EACH(const char *, address, &s->functions))
+		pci_address_parse(*address, list_add(arena, &addresses, struct pci_address));
+	*request = privd_ask_viable((int)s->group, &addresses);
+	return addresses.n;
+}
+
 static int viable_holds(void *services, const void *args)
 {
 	/* nothing was written, so what cannot be told stands in nobody's way */
@@ -423,7 +437,7 @@ static const struct step_kind kinds[] = {
 			  .deadline_ms = driver_deadline, .text = step_unbind_text,
 			  .writes = step_unbind_writes },
 	[STEP_VIABLE] = { "viable", .args = viable_rows, .args_size = sizeof(struct viable_step),
-			  .apply = nothing, .prove = viable_prove, .undo = nothing,
+			  .request = viable_request, .apply = nothing, .prove = viable_prove, .undo = nothing,
 			  .prove_undone = nothing, .holds = viable_holds,
 			  .deadline_ms = viable_deadline, .text = viable_text },
 };

@@ -398,6 +398,14 @@ struct privd_request privd_ask_carried(const struct list *addresses)
 	return request_about(PRIVD_READ_CRITICAL, addresses, 0);
 }
 
+struct privd_request privd_ask_viable(int group, const struct list *addresses)
+{
+	struct privd_request request = request_about(PRIVD_VIABLE, addresses, 0);
+
+	request.value = (uint64_t)group;
+	return request;
+}
+
 static int holders_of(struct privd *privd, const struct privd_request *request, struct arena *arena,
 		      struct list *holders, struct error *err)
 {

@@ -511,9 +511,11 @@ static struct privd_chain *chain_new(struct privd *p, const struct privd_request
 }
 
 /* Nothing was written, and whoever asks for it alone can say more, or knows another way. */
-static bool goes_alone(unsigned status)
+static bool goes_alone(const struct privd_reply *reply)
 {
-	return status == PRIVD_HELD || status == PRIVD_BUSY || status == PRIVD_NO_DRIVER;
+	unsigned status = reply->status;
+
+	return reply->header.op == PRIVD_VIABLE || status == PRIVD_HELD || status == PRIVD_BUSY || status == PRIVD_NO_DRIVER;
 }
 
 /* The first that is not done says why. What a request reads is not wanted here. */
@@ -523,7 +525,7 @@ static int judge_chain(const struct privd_chain *chain, const struct privd_chain
 	*begun = reply->n;
 	while (*done < reply->n && reply->reply[*done].status == PRIVD_OK)
 		++*done;
-	if (*done < reply->n && goes_alone(reply->reply[*done].status)) {
+	if (*done < reply->n && goes_alone(&reply->reply[*done])) {
 		*begun = *done;
 		return 1;
 	}

@@ -160,6 +160,8 @@ int privd_read_rom(struct privd *privd, struct pci_address address, struct arena
 		   const uint8_t **bytes, size_t *n, struct error *err);
 /* *flags: PRIVD_GROUP_*. */
 int privd_vfio_status(struct privd *privd, int group, unsigned *flags, struct error *err);
+/* PRIVD_VIABLE; at most PRIVD_ADDRESSES, of struct pci_address. */
+struct privd_request privd_ask_viable(int group, const struct list *addresses);
 /* The requests of privd_carried, privd_read_override, privd_vfio_status, privd_iomem: for privd_ahead(). */
 struct privd_request privd_ask_carried(const struct list *addresses);
 struct privd_request privd_ask_override(struct pci_address address);

@@ -42,6 +42,7 @@ static const char *const acts[PRIVD_OPS] = {
 	[PRIVD_READ_IOMEM] = "reading /proc/iomem",
 	[PRIVD_READ_HOLDERS] = "looking who has the card open",
 	[PRIVD_READ_CRITICAL] = "looking what the host lives on",
+	[PRIVD_VIABLE] = "seeing that VFIO accepts group %v",
 	[PRIVD_READ_LOCK] = "reading the nvidia driver's lock on %a",
 };
 

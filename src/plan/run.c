@@ -485,6 +485,8 @@ static int chain_over(struct chain *c, int r, const struct error *why)
 	}
 	for (size_t i = 0; i < c->done; i++)
 		run->status[run->at + i] = STEP_DONE;
+	if (c->done)
+		tell(run, run->at + c->done - 1, false);
 	run->at += c->done;
 	run->alone = r == 1;
 	return r < 0 ? step_failed(run, why, true) : GO_ON;

@@ -51,6 +51,7 @@ static const struct {
 	[PRIVD_READ_HOLDERS] = { 10000, .run = op_read_holders },
 	[PRIVD_READ_CRITICAL] = { 15000, .run = op_read_critical },
 	[PRIVD_READ_LOCK] = { 5000, .run = op_read_lock },
+	[PRIVD_VIABLE] = { 5000, .max = INT32_MAX, .run = op_viable },
 };
 
 unsigned op_deadline(enum privd_op op)
@@ -78,12 +79,15 @@ static bool is_kernels(const struct statfs *fs)
 	       fs->f_type == FUSE_SUPER_MAGIC;
 }
 
+/* Once it is, it stays so for this child; what is written to is looked at by itself (op_write). */
 bool op_writable(const struct op *op)
 {
-	CLEAN_FD int fd = fdpath_open(op->root->fd, "sys", O_PATH | O_DIRECTORY);
+	static bool known;
+	CLEAN_FD int fd = known ? -1 : fdpath_open(op->root->fd, "sys", O_PATH | O_DIRECTORY);
 	struct statfs fs;
 
-	return fd >= 0 && !fstatfs(fd, &fs) && is_kernels(&fs);
+	known = known || (fd >= 0 && !fstatfs(fd, &fs) && is_kernels(&fs));
+	return known;
 }
 
 enum privd_status op_write(struct op *op, const char *path, const char *text)

@@ -97,5 +97,6 @@ OP(op_read_override); /* ops_read.c */
 OP(op_read_config);
 OP(op_read_rom);
 OP(op_read_vfio);
+OP(op_viable);
 
 #undef OP

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "base/fdpath.h"
+#include "host/inventory.h"
 #include "privd/ops.h"
 
 enum { CONFIG_HEADER = 64, CONFIG_PCI = 256, CONFIG_PCIE = 4096, ROM_MAX = 16 << 20 };
@@ -116,4 +117,27 @@ enum privd_status op_read_vfio(struct op *op)
 	op->value = (status.flags & VFIO_GROUP_FLAGS_VIABLE ? PRIVD_GROUP_VIABLE : 0) |
 		    (status.flags & VFIO_GROUP_FLAGS_CONTAINER_SET ? PRIVD_GROUP_CONTAINER : 0);
 	return PRIVD_OK;
+}
+
+static bool is_on_vfio(const struct op *op, const struct privd_address *a)
+{
+	char address[PCI_ADDRESS_TEXT], path[OP_PATH], driver[64];
+
+	pci_address_format((struct pci_address){ a->domain, a->bus, a->device, a->function }, address);
+	snprintf(path, sizeof(path), "sys/bus/pci/devices/%s/driver", address);
+	return fdpath_link_name(op->root->fd, path, driver, sizeof(driver)) > 0 && driver_is_vfio(driver);
+}
+
+enum privd_status op_viable(struct op *op)
+{
+	const struct privd_request *r = op->request;
+	enum privd_status status;
+
+	for (uint32_t i = 0; i < r->n_addresses; i++)
+		if (!is_on_vfio(op, &r->addresses[i]))
+			return PRIVD_MISMATCH;
+	status = op_read_vfio(op);
+	if (status == PRIVD_OK && !(op->value & (PRIVD_GROUP_VIABLE | PRIVD_GROUP_HELD)))
+		return PRIVD_MISMATCH;
+	return status;
 }

@@ -20,6 +20,7 @@ enum field {
 	WRITES = 512, /* no field: the operation changes something */
 	NEVER = 1024, /* nobody may ask for it */
 	ALONE = 2048, /* in no chain */
+	ENDS = 4096,  /* a chain, when it is not so */
 };
 
 static const struct {
@@ -59,6 +60,7 @@ static const struct {
 	[PRIVD_READ_HOLDERS] = { "read_holders", ADDRESSES },
 	[PRIVD_READ_CRITICAL] = { "read_critical", CLASSES | ADDRESSES_MAYBE },
 	[PRIVD_READ_LOCK] = { "read_lock", ADDRESS },
+	[PRIVD_VIABLE] = { "viable", VALUE | ADDRESSES | ENDS },
 };
 
 static const char *const statuses[PRIVD_STATUSES] = {
@@ -109,6 +111,11 @@ enum privd_op privd_op_find(const char *name)
 bool privd_op_writes(unsigned op)
 {
 	return op < PRIVD_OPS && ops[op].fields & WRITES;
+}
+
+bool privd_op_ends(unsigned op)
+{
+	return op < PRIVD_OPS && ops[op].fields & (WRITES | ENDS);
 }
 
 bool privd_op_chains(unsigned op)

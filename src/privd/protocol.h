@@ -84,6 +84,9 @@ enum privd_op {
 	 * root -> struct privd_critical */
 	PRIVD_READ_CRITICAL,
 	PRIVD_READ_LOCK, /* nvidia's unbindLock -> value: 0 or 1 */
+	/* value: group, which VFIO accepts or somebody has; addresses, all on vfio. Else PRIVD_MISMATCH,
+	 * which ends a chain as a change that failed does. */
+	PRIVD_VIABLE,
 	PRIVD_OPS
 };
 
@@ -242,6 +245,8 @@ const char *privd_message_check(const void *bytes, size_t n, struct privd_chain 
 /* Bytes of a chain, or of its reply, of n. */
 size_t privd_chain_size(size_t n);
 size_t privd_chain_reply_size(size_t n);
+/* Does a chain go on only if that was done? */
+bool privd_op_ends(unsigned op);
 /* May it stand in a chain? What is answered without a child may not, nor what its child must not outlive. */
 bool privd_op_chains(unsigned op);
 

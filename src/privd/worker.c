@@ -146,7 +146,7 @@ static int carry_out_all(struct worker *w)
 			return (int)i;
 		if (carry_out(w, i) < 0)
 			return -1;
-		if (w->outcome[i].status != PRIVD_OK && privd_op_writes(w->order.request[i].header.op))
+		if (w->outcome[i].status != PRIVD_OK && privd_op_ends(w->order.request[i].header.op))
 			return (int)i + 1;
 	}
 	return (int)w->order.n;

@@ -22,7 +22,7 @@ OPS = {name: n for n, name in enumerate((
     "none ping live late chain override unbind bind probe vfs vf_autoprobe mdev_create mdev_remove vf_type "
     "power d3cold reset reset_method remove rescan unbind_lock rescan_all module hugepages "
     "read_override read_config read_rom read_vfio read_types read_iomem read_holders read_critical "
-    "read_lock"
+    "read_lock viable"
 ).split())}
 OP_NAMES = {n: name for name, n in OPS.items()}
 
