@@ -7,9 +7,6 @@
 #include <strings.h>
 
 #include "base/lock.h"
-#include "wire/text.h"
-
-enum { BODY_MAX = 64 << 20 };
 
 static struct lock cards_lock = LOCK_INIT;
 static struct cards *current GUARDED_BY(cards_lock);
@@ -61,14 +58,6 @@ void cards_forget(void)
 
 /* ---- making them ---- */
 
-static struct body *rows_body(const struct row *rows, const void *object)
-{
-	struct strbuf text = STRBUF_INIT(BODY_MAX);
-
-	text_write(rows, object, &text);
-	return body_text(TYPE_JSON, &text);
-}
-
 /* Two threads may make the same: the first one's stays. Takes the reference to made; a new reference. */
 static struct body *keep_first(struct body **place, struct body *made)
 {
@@ -98,22 +87,20 @@ struct body *cards_device(const struct cards *cards, struct card_reply *reply)
 		return body;
 	arena = arena_new();
 	gpu_view_device(&cards->facts.gpu, reply->function, arena, &device);
-	return keep_first(&reply->device, rows_body(wire_device_rows, &device));
+	return keep_first(&reply->device, body_rows(wire_device_rows, &device));
 }
 
 struct body *cards_group(const struct cards *cards, struct card_reply *reply)
 {
 	CLEANUP(arena_freep) struct arena *arena = NULL;
 	struct body *body = kept(&reply->group);
-	struct strbuf text = STRBUF_INIT(BODY_MAX);
 	struct list members;
 
 	if (body)
 		return body;
 	arena = arena_new();
 	gpu_view_group(&cards->facts.gpu, reply->function, arena, &members);
-	text_write_list(wire_member_rows, sizeof(struct wire_member), &members, &text);
-	return keep_first(&reply->group, body_text(TYPE_JSON, &text));
+	return keep_first(&reply->group, body_rows_list(wire_member_rows, sizeof(struct wire_member), &members));
 }
 
 struct body *cards_iommu(struct cards *cards)
@@ -126,7 +113,7 @@ struct body *cards_iommu(struct cards *cards)
 		return body;
 	arena = arena_new();
 	gpu_view_iommu(&cards->facts.gpu, arena, &iommu);
-	return keep_first(&cards->iommu, rows_body(wire_iommu_rows, &iommu));
+	return keep_first(&cards->iommu, body_rows(wire_iommu_rows, &iommu));
 }
 
 void cards_publish(const struct doctor_facts *whole, void *keep, void (*release)(void *keep))

@@ -156,6 +156,6 @@ int gpus_doctor(struct request *rq, struct reply *reply, struct error *err)
 	if (query->device && gpu_find(cards->inventory, query->device, &device, err) < 0)
 		return -1;
 	gpu_doctor(&cards->facts, device, arena, &doctor);
-	*reply = reply_resource(body_json(TYPE_JSON, rows_emit(wire_doctor_rows, &doctor)));
+	*reply = reply_resource(body_rows(wire_doctor_rows, &doctor));
 	return 0;
 }

@@ -66,7 +66,7 @@ static struct body *emit(const struct part *now)
 		if (now[i].state == PART_STARTING || now[i].state == PART_FAILED)
 			status.ready = 0;
 	}
-	return body_json(TYPE_JSON, rows_emit(wire_status_rows, &status));
+	return body_rows(wire_status_rows, &status);
 }
 
 /* News come by themselves, but from what is silent, and from what nobody used. */
@@ -100,6 +100,6 @@ int version_show(struct request *rq, struct reply *reply, struct error *err)
 	const struct wire_version version = { HORCRUX_VERSION, api->node };
 
 	(void)err;
-	*reply = reply_resource(body_json(TYPE_JSON, rows_emit(wire_version_rows, &version)));
+	*reply = reply_resource(body_rows(wire_version_rows, &version));
 	return 0;
 }

@@ -78,7 +78,7 @@ void vm_replies_publish(const char *node, const struct list *views)
 	for (LIST_EACH(const struct wire_vm, vm, views)) {
 		r = list_add(replies->arena, &replies->replies, struct vm_reply);
 		*r = (struct vm_reply){ arena_strdup(replies->arena, vm->spec.id), vm->state,
-					body_json(TYPE_JSON, rows_emit(wire_vm_rows, vm)) };
+					body_rows(wire_vm_rows, vm) };
 	}
 	replies->list = join(replies, NULL);
 	swap(replies);

@@ -152,6 +152,16 @@ static uint64_t clock_usec(clockid_t clock)
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
+/*
+ * Until the timer goes off, uevents are not taken one by one: the kernel's socket holds them, and tells
+ * when it could not. One that stands for it holds a few datagrams only.
+ */
+static void stop_hearing(struct keeper *k)
+{
+	k->deaf = !k->options.uevent_socket &&
+		  sd_event_source_set_enabled(k->on_uevent, SD_EVENT_OFF) >= 0;
+}
+
 static void arm(struct keeper *k)
 {
 	if (k->armed)
@@ -160,6 +170,7 @@ static void arm(struct keeper *k)
 	k->heard_at = clock_usec(CLOCK_MONOTONIC);
 	sd_event_source_set_time_relative(k->debounce, DEBOUNCE_USEC);
 	sd_event_source_set_enabled(k->debounce, SD_EVENT_ONESHOT);
+	stop_hearing(k);
 }
 
 int keeper_refresh(struct keeper *k, const struct list *addresses, struct error *err)
@@ -200,16 +211,6 @@ static bool task_at_work(const struct keeper *k)
 	if (k->options.changing)
 		k->options.changing(k->inventory, arena, &cards);
 	return cards.n;
-}
-
-/*
- * What else comes in a burst is taken at once when it is over, not one by one: the kernel's socket holds
- * it, and tells when it could not. One that stands for it holds a few datagrams only.
- */
-static void stop_hearing(struct keeper *k)
-{
-	k->deaf = !k->options.uevent_socket &&
-		  sd_event_source_set_enabled(k->on_uevent, SD_EVENT_OFF) >= 0;
 }
 
 static void hear_again(struct keeper *k)
@@ -257,10 +258,8 @@ static int on_uevent(sd_event_source *source, int fd, uint32_t events, void *kee
 		log_error("uevents: %s", err.message);
 		k->changes.all = true;
 	}
-	if (k->changes.all || k->changes.addresses.n) {
+	if (k->changes.all || k->changes.addresses.n)
 		arm(k);
-		stop_hearing(k);
-	}
 	return 0;
 }
 

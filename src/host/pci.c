@@ -130,12 +130,24 @@ static void read_group(struct device_dir *dir)
 	f->group_is_noiommu = n > 0 && !strcmp(name, "vfio-noiommu");
 }
 
+static bool three_numbers(const char *line, unsigned long long numbers[static 3])
+{
+	char *end;
+
+	for (int i = 0; i < 3; i++, line = end) {
+		numbers[i] = strtoull(line, &end, 16);
+		if (end == line)
+			return false;
+	}
+	return true;
+}
+
 /* "0x<start> 0x<end> 0x<flags>" a line; a BAR of 64 bits leaves the next line empty. */
 static void read_bars(struct device_dir *dir)
 {
 	struct function *f = dir->f;
 	char text[ATTRIBUTE_TEXT], *at = text, *line;
-	unsigned long long start, end, flags;
+	unsigned long long numbers[3], start, end, flags;
 	ssize_t n = dir_text(dir, ENTRY_RESOURCE, text, sizeof(text));
 
 	f->has_rom = dir_has(dir, ENTRY_ROM);
@@ -145,8 +157,10 @@ static void read_bars(struct device_dir *dir)
 		return;
 	}
 	for (int i = 0; i <= BARS && (line = strsep(&at, "\n")); i++) {
-		if (sscanf(line, "%llx %llx %llx", &start, &end, &flags) != 3 || !flags ||
-		    end < start || (!start && !end))
+		if (!three_numbers(line, numbers))
+			continue;
+		start = numbers[0], end = numbers[1], flags = numbers[2];
+		if (!flags || end < start || (!start && !end))
 			continue;
 		if (i == BARS)
 			f->has_rom = true;

@@ -6,6 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "wire/text.h"
+
+enum { TEXT_BYTES = 64 << 20 };
+
 const char TYPE_JSON[] = "application/json";
 const char TYPE_PROBLEM[] = "application/problem+json";
 const char TYPE_TEXT[] = "text/plain; charset=utf-8";
@@ -73,6 +77,22 @@ struct body *body_text(const char *type, struct strbuf *text)
 	body->bytes[text->len] = '\n';
 	strbuf_finish(text);
 	return finish(body);
+}
+
+struct body *body_rows(const struct row *rows, const void *object)
+{
+	struct strbuf text = STRBUF_INIT(TEXT_BYTES);
+
+	text_write(rows, object, &text);
+	return body_text(TYPE_JSON, &text);
+}
+
+struct body *body_rows_list(const struct row *rows, size_t size, const struct list *list)
+{
+	struct strbuf text = STRBUF_INIT(TEXT_BYTES);
+
+	text_write_list(rows, size, list, &text);
+	return body_text(TYPE_JSON, &text);
 }
 
 static size_t without_newline(const struct body *body)

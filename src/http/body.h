@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/rows.h"
 #include "base/strbuf.h"
 
 enum { ETAG_TEXT = 20 };
@@ -27,6 +28,9 @@ extern const char TYPE_JSON[], TYPE_PROBLEM[], TYPE_TEXT[];
 struct body *body_new(const char *type, const char *bytes, size_t n);
 /* The text and a newline at its end. Takes the text. */
 struct body *body_text(const char *type, struct strbuf *text);
+/* A struct, and a list of them, as JSON like that of body_json(); without a tree of it between. */
+struct body *body_rows(const struct row *rows, const void *object);
+struct body *body_rows_list(const struct row *rows, size_t size, const struct list *list);
 /* The JSON as compact text with a newline at its end. Takes the reference to json. */
 struct body *body_json(const char *type, json_t *json);
 /* "[", the bodies without their newlines, with commas between, "]", newline. Borrows the parts. */
