@@ -182,6 +182,7 @@ int keeper_refresh(struct keeper *k, const struct list *addresses, struct error 
 	if (rebuild(k, err) < 0)
 		return -1;
 	k->owes_poke = true; /* whoever waits for this is answered first */
+	k->armed = false; /* all that was told is read */
 	arm(k);
 	return 0;
 }
