@@ -3,7 +3,8 @@
  * See journal.h. Records:
  *   {"r":"boot","boot"}                                       RUN only, the first
  *   {"r":"task","task","boot","title","by","locks","steps"}    in each file that has steps of it
- *   {"r":"step","task","n","s"}                                s: word of enum step_status
+ *   {"r":"step","task","n","s"}                                s: word of enum step_status;
+ *                                                             "to": all from n to that one
  *   {"r":"end","task"}                                         VAR first: an end in either file
  * counts
  *   {"r":"taken","key","value"}                                RUN only; value null: dropped
@@ -93,7 +94,7 @@ static void replay_step(struct opening *open, json_t *record)
 	json_int_t to = json_integer_value(json_object_get(record, "to"));	/* 0: n alone */
 	char key[24];
 
-	if (to >= PLAN_STEPS_MAX)
+	if (n < 0 || to >= PLAN_STEPS_MAX)
 		return;
 	do {
 		snprintf(key, sizeof(key), "%lld", (long long)n);

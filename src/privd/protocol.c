@@ -247,6 +247,16 @@ size_t privd_chain_reply_size(size_t n)
 	return offsetof(struct privd_chain_reply, reply) + n * sizeof(struct privd_reply);
 }
 
+/* How far it is is told by ids. */
+static bool ids_differ(const struct privd_chain *chain)
+{
+	for (uint32_t i = 0; i < chain->n; i++)
+		for (uint32_t k = 0; k < i; k++)
+			if (chain->request[i].header.id == chain->request[k].header.id)
+				return false;
+	return true;
+}
+
 static const char *chain_check(const void *bytes, size_t n, struct privd_chain *out)
 {
 	const char *wrong = NULL;
@@ -266,7 +276,7 @@ static const char *chain_check(const void *bytes, size_t n, struct privd_chain *
 		if (!wrong && !privd_op_chains(chain->request[i].header.op))
 			wrong = "an operation that stands in no chain";
 	}
-	return wrong;
+	return wrong || ids_differ(chain) ? wrong : "two requests of one id";
 }
 
 const char *privd_message_check(const void *bytes, size_t n, struct privd_chain *out)

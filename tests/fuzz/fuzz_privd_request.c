@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Any bytes as a request to privd. What is taken must hold what the operations rely on: names that
- * are one path segment, addresses that are addresses, lists within their bounds.
+ * Any bytes as a message to privd, a request or a chain of them. What is taken must hold what the
+ * operations rely on: names that are one path segment, addresses that are addresses, lists within
+ * their bounds, and in a chain an id of its own for each.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -43,10 +44,40 @@ static void check_taken(const struct privd_request *r)
 		must(strlen(words) < sizeof(words) && words[0]);
 }
 
+static void check_chain(const struct privd_chain *chain, size_t n)
+{
+	static struct privd_chain again;
+
+	must(chain->n >= 1 && chain->n <= PRIVD_CHAIN_MAX && n == privd_chain_size(chain->n));
+	for (uint32_t i = 0; i < chain->n; i++) {
+		check_taken(&chain->request[i]);
+		must(privd_op_chains(chain->request[i].header.op));
+		for (uint32_t k = 0; k < i; k++)
+			must(chain->request[i].header.id != chain->request[k].header.id);
+	}
+	must(!privd_message_check(chain, n, &again) && !memcmp(chain, &again, n));
+}
+
+static void check_message(const uint8_t *bytes, size_t n)
+{
+	static struct privd_chain chain;
+
+	if (privd_message_check(bytes, n, &chain))
+		return;
+	must(!memcmp(bytes, &chain.header, sizeof(chain.header)));
+	if (chain.header.op == PRIVD_CHAIN) {
+		check_chain(&chain, n);
+		return;
+	}
+	must(chain.n == 1 && n == sizeof(chain.request[0]));
+	must(!memcmp(bytes, &chain.request[0], n));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
 	struct privd_request r, again;
 
+	check_message(bytes, n);
 	if (privd_request_check(bytes, n, &r))
 		return 0;
 	check_taken(&r);

@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 
 #include "plan/journal.h"
+#include "plan/logfile.h"
 #include "world.h"
 
 #define BOOT "boot-1"
@@ -492,6 +493,105 @@ static void test_a_full_disk_leaves_no_half_record(void **state)
 	dirs_remove(&d);
 }
 
+static const enum step_status *status_found(struct journal *j)
+{
+	assert_int_equal(journal_found(j)->n, 1);
+	return ((const struct journal_task *)journal_found(j)->items)->status;
+}
+
+static size_t lines_in(const char *path)
+{
+	char text[4096];
+	size_t n = slurp(path, text, sizeof(text)), lines = 0;
+
+	for (size_t i = 0; i < n; i++)
+		lines += text[i] == '\n';
+	return lines;
+}
+
+/* Several steps are one record: all of them stand in it, or, torn or with no room, none. */
+static void test_several_steps_are_one_record(void **state)
+{
+	struct dirs d;
+	struct journal *j;
+	struct plan *plan = plan_of(four);
+	char text[4096];
+	size_t lines, size;
+
+	(void)state;
+	dirs_make(&d);
+	j = open_at(&d, BOOT);
+	assert_int_equal(journal_begin(j, "task-1", NULL, plan, NULL), 0);
+	lines = lines_in(d.run_file);
+	assert_int_equal(journal_steps(j, "task-1", 1, 3, STEP_INTENT, NULL), 0);
+	assert_int_equal(lines_in(d.run_file), lines + 1);
+	assert_int_equal(journal_steps(j, "task-1", 1, 1, STEP_DONE, NULL), 0);
+	journal_close(j);
+	j = open_at(&d, BOOT);
+	assert_int_equal(status_found(j)[0], STEP_NONE);
+	assert_int_equal(status_found(j)[1], STEP_DONE);
+	assert_int_equal(status_found(j)[2], STEP_INTENT);
+	assert_int_equal(status_found(j)[3], STEP_INTENT);
+	assert_int_equal(journal_steps(j, "task-1", 0, 4, STEP_DONE, NULL), 0);
+	journal_close(j);
+	size = slurp(d.run_file, text, sizeof(text));
+	spit(d.run_file, text, size - 1);
+	j = open_at(&d, BOOT);
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(status_found(j)[i], i == 1 ? STEP_DONE : i ? STEP_INTENT : STEP_NONE);
+	journal_close(j);
+	spit(d.run_file, text, size);
+	j = open_at(&d, BOOT);
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(status_found(j)[i], STEP_DONE);
+	journal_close(j);
+	plan_free(plan);
+	dirs_remove(&d);
+}
+
+static bool keep_reading(void *data, json_t *record)
+{
+	(void)data;
+	(void)record;
+	return true;
+}
+
+/* Numbers that no journal of ours has: what they name is not there, and the rest stands. */
+static void test_several_steps_of_silly_numbers(void **state)
+{
+	static const json_int_t silly[][2] = {
+		{ 0, 99999999999 }, { -9000000000000000000, 3 }, { -1, 0 }, { 99, 120 }, { 3, 1 },
+	};
+	struct logfile file = LOGFILE_CLOSED;
+	struct dirs d;
+	struct journal *j;
+	struct plan *plan = plan_of(four);
+
+	(void)state;
+	dirs_make(&d);
+	j = open_at(&d, BOOT);
+	assert_int_equal(journal_begin(j, "task-1", NULL, plan, NULL), 0);
+	assert_int_equal(journal_steps(j, "task-1", 0, 2, STEP_DONE, NULL), 0);
+	journal_close(j);
+	assert_int_equal(logfile_open(&file, d.run, keep_reading, NULL, NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(silly); i++)
+		assert_int_equal(logfile_append(&file,
+						json_pack("{s:s, s:s, s:I, s:I, s:s}", "r", "step", "task",
+							  "task-1", "n", silly[i][0], "to", silly[i][1], "s",
+							  "undone"),
+						NULL),
+				 0);
+	logfile_close(&file);
+	j = open_at(&d, BOOT);
+	assert_int_equal(status_found(j)[0], STEP_DONE);
+	assert_int_equal(status_found(j)[1], STEP_DONE);
+	assert_int_equal(status_found(j)[2], STEP_NONE);
+	assert_int_equal(status_found(j)[3], STEP_UNDONE);	/* a "to" before "n": n alone */
+	journal_close(j);
+	plan_free(plan);
+	dirs_remove(&d);
+}
+
 /* No file grows by more than so many bytes; EFBIG comes then. */
 static void room_for(struct dirs *d, struct rlimit *before)
 {
@@ -618,6 +718,8 @@ int main(void)
 		cmocka_unit_test(test_one_at_a_time),
 		cmocka_unit_test(test_no_directory_is_told),
 		cmocka_unit_test(test_a_full_disk_leaves_no_half_record),
+		cmocka_unit_test(test_several_steps_are_one_record),
+		cmocka_unit_test(test_several_steps_of_silly_numbers),
 		cmocka_unit_test(test_an_end_that_found_no_room_comes_first),
 		cmocka_unit_test(test_what_is_not_taken_any_more_needs_no_room),
 		cmocka_unit_test(test_an_end_that_found_no_room_is_written_when_it_closes),

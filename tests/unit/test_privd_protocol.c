@@ -288,12 +288,225 @@ static void test_reset_words(void **state)
 	assert_false(privd_reset_unpack(privd_reset_pack(all, 7), text, 10));
 }
 
+/* ---- chains ---- */
+
+static struct privd_chain chain_of(size_t n)
+{
+	struct privd_chain chain = { .header = { PRIVD_MAGIC, PRIVD_VERSION, PRIVD_CHAIN, 7,
+						 (uint32_t)privd_chain_size(n), 0 },
+				     .n = (uint32_t)n };
+
+	for (size_t i = 0; i < n && i < PRIVD_CHAIN_MAX; i++) {
+		chain.request[i] = override();
+		chain.request[i].header.id = 100 + i;
+	}
+	return chain;
+}
+
+static const char *check_chain(const struct privd_chain *chain)
+{
+	static struct privd_chain out;
+	size_t size = chain->header.size;
+	const char *wrong;
+
+	memset(&out, 0xaa, sizeof(out));
+	wrong = privd_message_check(chain, size, &out);
+	if (!wrong)
+		assert_memory_equal(&out, chain, size);
+	return wrong;
+}
+
+static void test_chains(void **state)
+{
+	struct privd_chain chain;
+
+	(void)state;
+	for (size_t n = 1; n <= PRIVD_CHAIN_MAX; n++) {
+		chain = chain_of(n);
+		assert_null(check_chain(&chain));
+	}
+}
+
+static void test_chain_sizes(void **state)
+{
+	static unsigned char bytes[sizeof(struct privd_chain) + sizeof(struct privd_request)];
+	struct privd_chain chain = chain_of(3), out;
+	size_t fits = privd_chain_size(3);
+
+	(void)state;
+	assert_int_equal(privd_chain_size(PRIVD_CHAIN_MAX), sizeof(chain));
+	assert_int_equal(privd_chain_reply_size(PRIVD_CHAIN_MAX), sizeof(struct privd_chain_reply));
+	memcpy(bytes, &chain, sizeof(chain));
+	for (size_t n = 0; n <= sizeof(bytes); n += n + 8 < fits || n > fits + 8 ? 8 : 1) {
+		if (n == fits)
+			assert_null(privd_message_check(bytes, n, &out));
+		else
+			assert_non_null(privd_message_check(bytes, n, &out));
+		/* and where the header says that size */
+		chain.header.size = (uint32_t)n;
+		memcpy(bytes, &chain.header, sizeof(chain.header));
+		if (n != fits)
+			assert_non_null(privd_message_check(bytes, n, &out));
+		chain.header.size = (uint32_t)fits;
+		memcpy(bytes, &chain.header, sizeof(chain.header));
+	}
+}
+
+/* As many as the message has room for, and it says another number. */
+static void test_chain_numbers(void **state)
+{
+	static struct {
+		struct privd_chain chain;
+		struct privd_request one_more;
+	} big;
+	struct privd_chain out;
+	const uint32_t wrong[] = { 0, 1, 3, PRIVD_CHAIN_MAX + 1, UINT32_MAX };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		big.chain = chain_of(2);
+		big.chain.n = wrong[i];
+		assert_non_null(privd_message_check(&big, privd_chain_size(2), &out));
+	}
+	big.chain = chain_of(0);
+	assert_non_null(privd_message_check(&big, privd_chain_size(0), &out));
+	big.chain = chain_of(PRIVD_CHAIN_MAX + 1);
+	big.one_more = override();
+	assert_non_null(privd_message_check(&big, privd_chain_size(PRIVD_CHAIN_MAX + 1), &out));
+}
+
+/* Each breaks a good chain of three in one place. */
+static void chain_magic(struct privd_chain *c)
+{
+	c->header.magic++;
+}
+static void chain_version(struct privd_chain *c)
+{
+	c->header.version--;
+}
+static void chain_header_tail(struct privd_chain *c)
+{
+	c->header.zero = 1;
+}
+static void chain_tail(struct privd_chain *c)
+{
+	c->zero = 1;
+}
+static void chain_no_id(struct privd_chain *c)
+{
+	c->header.id = 0;
+}
+static void chain_bad_request(struct privd_chain *c)
+{
+	a_slash(&c->request[1]);
+}
+static void chain_bad_last(struct privd_chain *c)
+{
+	function_8(&c->request[2]);
+}
+static void chain_request_magic(struct privd_chain *c)
+{
+	c->request[1].header.magic++;
+}
+static void chain_request_size(struct privd_chain *c)
+{
+	c->request[1].header.size++;
+}
+static void chain_request_no_id(struct privd_chain *c)
+{
+	c->request[2].header.id = 0;
+}
+static void chain_in_chain(struct privd_chain *c)
+{
+	c->request[1].header.op = PRIVD_CHAIN;
+}
+static void chain_equal_ids(struct privd_chain *c)
+{
+	c->request[2].header.id = c->request[0].header.id;
+}
+
+static void test_malformed_chains(void **state)
+{
+	static void (*const breaks[])(struct privd_chain *) = {
+		chain_magic,	   chain_version,    chain_header_tail,	  chain_tail,
+		chain_no_id,	   chain_bad_request, chain_bad_last,	  chain_request_magic,
+		chain_request_size, chain_request_no_id, chain_in_chain,  chain_equal_ids,
+	};
+	struct privd_chain chain;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(breaks); i++) {
+		chain = chain_of(3);
+		breaks[i](&chain);
+		if (!check_chain(&chain))
+			fail_msg("broken in way %zu, and taken", i);
+	}
+}
+
+/* What is answered without a child, and what its child must not outlive, goes alone. */
+static void test_what_stands_in_no_chain(void **state)
+{
+	struct privd_chain chain = chain_of(3);
+
+	(void)state;
+	chain.request[1] = good(PRIVD_PING);
+	assert_non_null(check_chain(&chain));
+	chain.request[1] = good(PRIVD_LIVE);
+	assert_non_null(check_chain(&chain));
+	chain.request[1] = good(PRIVD_MODULE);
+	memcpy(chain.request[1].name, "vfio-pci", 8);
+	assert_null(check(&chain.request[1]));
+	assert_non_null(check_chain(&chain));
+	chain.request[1] = good(PRIVD_READ_IOMEM);
+	assert_null(check_chain(&chain));
+	for (unsigned op = 0; op < PRIVD_OPS; op++)
+		assert_int_equal(privd_op_chains(op), op != PRIVD_NONE && op != PRIVD_PING &&
+							      op != PRIVD_LIVE && op != PRIVD_LATE &&
+							      op != PRIVD_CHAIN && op != PRIVD_MODULE);
+	assert_false(privd_op_chains(PRIVD_OPS));
+}
+
+static void test_a_chain_ends_where_a_change_failed(void **state)
+{
+	(void)state;
+	for (unsigned op = 0; op < PRIVD_OPS; op++)
+		assert_int_equal(privd_op_ends(op), privd_op_writes(op) || op == PRIVD_VIABLE);
+	assert_false(privd_op_ends(PRIVD_OPS));
+}
+
+/* A request alone comes out as a chain of one under its own header. */
+static void test_alone(void **state)
+{
+	struct privd_request r = override();
+	struct privd_chain out;
+
+	(void)state;
+	memset(&out, 0xaa, sizeof(out));
+	assert_null(privd_message_check(&r, sizeof(r), &out));
+	assert_memory_equal(&out.header, &r.header, sizeof(r.header));
+	assert_int_equal(out.n, 1);
+	assert_int_equal(out.zero, 0);
+	assert_memory_equal(&out.request[0], &r, sizeof(r));
+	r = good(PRIVD_PING);
+	assert_null(privd_message_check(&r, sizeof(r), &out));
+	assert_int_equal(out.header.op, PRIVD_PING);
+	assert_non_null(privd_message_check(&r, sizeof(r) - 1, &out));
+	assert_non_null(privd_message_check(&r, 0, &out));
+	a_slash(&r);
+	assert_non_null(privd_message_check(&r, sizeof(r), &out));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sizes),		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_what_changes),	cmocka_unit_test(test_malformed),
 		cmocka_unit_test(test_what_each_wants), cmocka_unit_test(test_reset_words),
+		cmocka_unit_test(test_chains),		cmocka_unit_test(test_chain_sizes),
+		cmocka_unit_test(test_chain_numbers),	cmocka_unit_test(test_malformed_chains),
+		cmocka_unit_test(test_what_stands_in_no_chain),
+		cmocka_unit_test(test_a_chain_ends_where_a_change_failed),
+		cmocka_unit_test(test_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
