@@ -33,11 +33,15 @@ static int failed(struct logfile *file, int errno_value, const char *what, struc
 
 static void checksum(const char *text, size_t n, char out[static SUM_TEXT + 1])
 {
+	static const char digits[] = "0123456789abcdef";
 	unsigned char sum[32];
 
 	gnutls_hash_fast(GNUTLS_DIG_SHA256, text, n, sum);
-	for (size_t i = 0; i < SUM_BYTES; i++)
-		snprintf(out + 2 * i, 3, "%02x", sum[i]);
+	for (size_t i = 0; i < SUM_BYTES; i++) {
+		*out++ = digits[sum[i] >> 4];
+		*out++ = digits[sum[i] & 15];
+	}
+	*out = '\0';
 }
 
 /* One line without its newline. A new reference, or NULL when it is damaged. */
