@@ -199,6 +199,17 @@ static bool keep_live(void *data, json_t *record)
 	return bits & 1 << c->place;
 }
 
+static bool any_live(struct journal *j, enum place place)
+{
+	const char *id;
+	json_t *bits;
+
+	json_object_foreach(j->live, id, bits)
+		if (json_integer_value(bits) & 1 << place)
+			return true;
+	return false;
+}
+
 static int compact(struct journal *j, enum place place, struct error *err)
 {
 	struct compaction c = { j, place };
@@ -212,21 +223,11 @@ static int compact(struct journal *j, enum place place, struct error *err)
 			json_array_append_new(first, json_pack("{s:s, s:s, s:O}", "r", "taken",
 							       "key", key, "value", value));
 	}
-	r = logfile_rewrite(&j->file[place], first, keep_live, &c, err);
+	/* of what is over nothing is read again to throw it away */
+	r = logfile_rewrite(&j->file[place], first, any_live(j, place) ? keep_live : NULL, &c, err);
 	json_decref(first);
 	j->compacted[place] = j->file[place].size;
 	return r;
-}
-
-static bool any_live(struct journal *j, enum place place)
-{
-	const char *id;
-	json_t *bits;
-
-	json_object_foreach(j->live, id, bits)
-		if (json_integer_value(bits) & 1 << place)
-			return true;
-	return false;
 }
 
 /* A file that cannot be made smaller is no failure of who asked: it is tried at the next end. */

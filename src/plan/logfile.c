@@ -273,7 +273,7 @@ int logfile_rewrite(struct logfile *file, json_t *first, logfile_reader *keep, v
 	json_array_foreach(first, i, record)
 		if (r >= 0)
 			r = format_line(&rw.text, record, err);
-	if (r >= 0)
+	if (r >= 0 && keep)
 		r = replay(file, rewrite_record, &rw, &good, err);
 	if (r >= 0)
 		r = rw.failed ? -1 : replace(file, &rw.text, err);

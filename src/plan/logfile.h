@@ -32,7 +32,7 @@ void logfile_close(struct logfile *file);
 int logfile_append(struct logfile *file, json_t *record, struct error *err);
 /*
  * Put another file in its place, at once or not at all: the records in `first` (array, borrowed),
- * then those of now that `keep` keeps.
+ * then those of now that `keep` keeps (NULL: none).
  */
 int logfile_rewrite(struct logfile *file, json_t *first, logfile_reader *keep, void *data,
 		    struct error *err);
