@@ -186,7 +186,7 @@ static int launch(struct children *children, struct child *child)
 		return r;
 	child->pid = pid;
 	child->start_time = process_start_time(child->pid);
-	return 0;
+	return child->start_time ? 0 : -ESRCH;	/* nobody could find it again */
 }
 
 static void note_tasks(struct child *child, const struct privd_chain *chain)
@@ -538,6 +538,7 @@ bool children_expired(struct children *children, struct privd_chain_reply *reply
 		}
 		c->told.stuck = 1;
 		stop_chain(c);
+		went_on(c);	/* it had begun the next before it heard that */
 		*reply = reply_up_to(c, PRIVD_STUCK);
 		reply->reply[c->at].pid = c->told.pid;
 		address_reply(c, reply, false);

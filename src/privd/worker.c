@@ -21,6 +21,7 @@ struct worker {
 	pid_t privd;
 	struct order order;
 	struct outcome outcome[PRIVD_CHAIN_MAX];
+	struct record done; /* the one before, of the order that is carried out */
 	/* long answers of the order that is carried out */
 	int data;
 	uint64_t bytes;
@@ -94,22 +95,19 @@ static struct record record_of(const struct worker *w, const struct privd_reques
 }
 
 /*
- * One request. While nothing is on record, this child must not outlive privd; once it is, it may.
- * 0, or -1: it cannot go on.
+ * One request, whose record is begun. While nothing is on record, this child must not outlive privd; once
+ * it is, it may. 0, or -1: it cannot go on.
  */
-static int carry_out(struct worker *w, uint32_t i)
+static int carry_out(struct worker *w, uint32_t i, struct record *record)
 {
 	const struct privd_request *request = &w->order.request[i];
 	struct outcome *outcome = &w->outcome[i];
-	struct record record = record_of(w, request);
 	struct op op = { .root = w->root,
 			 .request = request,
 			 .data = w->data,
 			 .base = w->bytes,
 			 .strike = w->order.strike == (int32_t)i };
 
-	if (record_begin(w->record, &record) < 0)
-		return -1;
 	if (!i)
 		prctl(PR_SET_PDEATHSIG, 0);
 	*outcome = (struct outcome){ .status = (uint16_t)op_run(&op) };
@@ -120,15 +118,18 @@ static int carry_out(struct worker *w, uint32_t i)
 	outcome->error = op.error;
 	outcome->value = op.value;
 	outcome->length = op.length;
-	record.status = outcome->status;
-	record.error = op.error;
-	record.value = op.value;
-	record.length = op.length;
-	record.done = 1;
-	return record_end(w->record, &record);
+	record->status = outcome->status;
+	record->error = op.error;
+	record->value = op.value;
+	record->length = op.length;
+	record->done = 1;
+	return record_end(w->record, record);
 }
 
-/* Between two requests: is there still somebody who wants the next one? */
+/*
+ * Between two requests: is there still somebody who wants the next one? Asked when that is on record: so
+ * who no longer wants it, or takes privd's place, finds there what may yet be begun.
+ */
 static bool wanted(const struct worker *w)
 {
 	char word;
@@ -140,12 +141,18 @@ static bool wanted(const struct worker *w)
 /* How many were begun; -1: it cannot go on. */
 static int carry_out_all(struct worker *w)
 {
+	struct record record;
+
 	w->bytes = 0;
 	for (uint32_t i = 0; i < w->order.n; i++) {
-		if (i && !wanted(w))
-			return (int)i;
-		if (carry_out(w, i) < 0)
+		record = record_of(w, &w->order.request[i]);
+		if (record_begin(w->record, &record) < 0)
 			return -1;
+		if (i && !wanted(w))
+			return record_end(w->record, &w->done) < 0 ? -1 : (int)i;
+		if (carry_out(w, i, &record) < 0)
+			return -1;
+		w->done = record;
 		if (w->outcome[i].status != PRIVD_OK && privd_op_ends(w->order.request[i].header.op))
 			return (int)i + 1;
 	}

@@ -84,6 +84,12 @@ def request(op, device=None, *, id=1, value=0, name="", uuid=b"", size_kib=0, no
     return message.ljust(REQUEST_SIZE, b"\0")
 
 
+def chain(requests, *, id=1, n=None):
+    """The bytes of a chain of requests; n: how many it says that there are."""
+    body = struct.pack("=II", len(requests) if n is None else n, 0) + b"".join(requests)
+    return HEADER.pack(MAGIC, VERSION, OPS["chain"], id, HEADER.size + len(body), 0) + body
+
+
 class Reply:
     """One reply. `data` is the long answer, b"" without one."""
 
@@ -127,6 +133,25 @@ class Reply:
                 for available, i, name, d, vendor_vf, current, _ in TYPE.iter_unpack(self.data)]
 
 
+class ChainReply:
+    """The replies to those that were begun, in order. `data`: their long answers, as they came."""
+
+    def __init__(self, message, data):
+        (magic, version, op, self.id, size, zero, n, zero2) = struct.unpack_from("=IHHQIIII", message)
+        assert (magic, version, OP_NAMES[op], size) == (MAGIC, VERSION, "chain", len(message))
+        assert zero == zero2 == 0 and len(message) == HEADER.size + 8 + n * REPLY_SIZE
+        self.op, self.data, self.replies, at = "chain", data, [], 0
+        for i in range(n):
+            part = message[HEADER.size + 8 + i * REPLY_SIZE:][:REPLY_SIZE]
+            length = REPLY.unpack_from(part, HEADER.size + ADDRESS.size)[4]
+            self.replies.append(Reply(part, data[at:at + length]))
+            at += length
+        assert at == len(data)
+
+    def statuses(self):
+        return [reply.status for reply in self.replies]
+
+
 class Gone(Exception):
     """The connection is over."""
 
@@ -151,7 +176,9 @@ class Connection:
             raise Gone from error
         if not message:
             raise Gone
-        assert len(message) == REPLY_SIZE and not flags & socket.MSG_TRUNC
+        assert not flags & socket.MSG_TRUNC
+        is_chain = HEADER.unpack_from(message)[2] == OPS["chain"]
+        assert is_chain or len(message) == REPLY_SIZE
         data = b""
         for level, kind, raw in control:
             assert (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
@@ -161,13 +188,25 @@ class Connection:
             data = os.pread(fd, size, 0)
             assert seals(fd) == 0xF, "the answer is not sealed"
             os.close(fd)
-        return Reply(message, data)
+        return ChainReply(message, data) if is_chain else Reply(message, data)
 
     def post(self, op, device=None, **fields):
         """Ask; the id of the request."""
         self.id += 1
         self.send(request(op, device, id=self.id, **fields))
         return self.id
+
+    def post_chain(self, *asked):
+        """Ask for several, each (op, device, fields); the id of the chain, the ids of these follow it."""
+        self.id += 1
+        number = self.id
+        self.id += len(asked)
+        self.send(chain([request(op, device, id=number + 1 + i, **fields)
+                         for i, (op, device, fields) in enumerate(asked)], id=number))
+        return number
+
+    def chain(self, *asked, timeout=20.0):
+        return self.wait(self.post_chain(*asked), timeout)
 
     def wait(self, number, timeout=10.0):
         """The reply to that request; late news on the way is kept in `late`."""
