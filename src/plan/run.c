@@ -480,8 +480,8 @@ static int chain_over(struct chain *c, int r, const struct error *why)
 		run->status[run->at + i] = STEP_NONE;
 	run->unclear = 0;
 	if (note_all(run, c->done, STEP_DONE, &unwritten) < 0 && !run->passed) {
-		run->at += c->begun - 1;	/* the last to be undone */
-		return step_failed(run, &unwritten, false);
+		run->at += c->begun - 1;	/* the last to be undone; unless somebody still writes there */
+		return step_failed(run, r < 0 && needs_asking(why) ? why : &unwritten, false);
 	}
 	for (size_t i = 0; i < c->done; i++)
 		run->status[run->at + i] = STEP_DONE;

@@ -214,6 +214,10 @@ static const char *const plans[][4] = {
 	{ "file-0", "final-1", "set-2", "file-3" },
 	{ "set-0", "last-1", "file-2", "set-3" },
 	{ "final-0", "set-1", "last-2", "file-3" },
+	{ "link-0", "link-1", "link-2", "link-3" },
+	{ "link-0", "link-1", "final-2", "link-3" },
+	{ "file-0", "link-1", "link-2", "last-3" },
+	{ "final-0", "link-1", "link-2", "set-3" },
 };
 
 static bool is_final(const char *kind)
@@ -293,6 +297,38 @@ static void test_killed_on_the_way_back(void **state)
 }
 
 /* Killed, and killed again while it recovers. */
+/* In the middle of several that went to the helper together: some done, one half done, some not begun. */
+static void test_killed_in_a_chain(void **state)
+{
+	static const char *const chains[][4] = {
+		{ "link-0", "link-1", "link-2", "link-3" },
+		{ "link-0", "link-1", "link-2", "final-3" },
+		{ "set-0", "link-1", "link-2", "link-3" },
+	};
+	struct world_wish wish[4];
+	struct fixture f;
+
+	(void)state;
+	for (size_t p = 0; p < ARRAY_SIZE(chains); p++) {
+		wishes(chains[p], wish);
+		for (int n = p == 2; n < (p == 1 ? 3 : 4); n++) {
+			dirs_make(&f);
+			atomic_store(&f.world->strike_cell, n + 1);
+			assert_true(life(&f, "kill:horcruxd:none:before", wish, 4));
+			assert_true(journal_says(&f, "\"to\""));
+			for (int k = n + 1; k < 4; k++)
+				assert_int_equal(cell(&f, k), 0);	/* not begun */
+			atomic_store(&f.world->strike_cell, 0);
+			recover_after(&f, "boot");
+			assert_true(all_before(&f));
+			assert_string_equal(f.world->verdict, "rolled_back");
+			recover_after(&f, "boot");
+			assert_string_equal(f.world->verdict, "");
+			dirs_remove(&f);
+		}
+	}
+}
+
 static void test_killed_while_recovering(void **state)
 {
 	struct world_wish wish[4];
@@ -330,17 +366,17 @@ static void test_killed_while_recovering(void **state)
 	}
 }
 
+static bool is_lasting(const char *kind)
+{
+	return !strncmp(kind, "file", 4) || !strncmp(kind, "last", 4);
+}
+
 /* What a boot does to the kernel's cells of a plan. */
 static void boot_world(struct fixture *f, const char *const kinds[4])
 {
 	for (int n = 0; n < 4; n++)
-		if (!strncmp(kinds[n], "set", 3) || !strncmp(kinds[n], "final", 5))
+		if (!is_lasting(kinds[n]))
 			atomic_store(&f->world->cell[n].value, 0);
-}
-
-static bool is_lasting(const char *kind)
-{
-	return !strncmp(kind, "file", 4) || !strncmp(kind, "last", 4);
 }
 
 /* A reboot in the middle: the kernel's part is gone, and the lasting part does not stay half. */
@@ -502,6 +538,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_killed_on_the_way_forward),
 		cmocka_unit_test(test_killed_on_the_way_back),
+		cmocka_unit_test(test_killed_in_a_chain),
 		cmocka_unit_test(test_killed_while_recovering),
 		cmocka_unit_test(test_a_reboot_in_the_middle),
 		cmocka_unit_test(test_a_living_writer_is_waited_for),

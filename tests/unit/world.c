@@ -3,11 +3,13 @@
 #include "world.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/strbuf.h"
+#include "privd/protocol.h"
 
 struct world_args {
 	int64_t cell, value, was;
@@ -239,12 +241,36 @@ static const char *cell_subject(const void *args, struct arena *arena)
 	return arena_printf(arena, "cell %d", (int)((const struct world_args *)args)->cell);
 }
 
+static bool cell_request(const void *args, struct privd_request *request)
+{
+	const struct world_args *a = args;
+
+	*request = (struct privd_request){ .header.op = PRIVD_POWER, .address.bus = (uint8_t)a->cell,
+					   .value = (uint64_t)a->value };
+	return a->value < WORLD_ALONE;
+}
+
+static void cell_refused(void *services, const void *args, struct error *err)
+{
+	const struct world_args *a = args;
+	struct world *world = services;
+
+	error_add(err, "; it was refused");
+	atomic_fetch_add(&world->cell[a->cell].refused, 1);
+}
+
 #define KIND(kind_name, is_lasting, do_it, proof, back, unproved, again)                           \
 	{ .name = kind_name, .args = args_rows, .args_size = sizeof(struct world_args),            \
 	  .lasting = is_lasting, .prove = proof, .undo = back, .prove_undone = unproved,           \
 	  .apply = do_it, .holds = cell_holds, .again_ms = again,                                  \
 	  .deadline_ms = cell_deadline,                                                            \
 	  .text = cell_text, .writes = cell_writes, .subject = (is_lasting) ? NULL : cell_subject }
+#define LINK(kind_name)                                                                            \
+	{ .name = kind_name, .args = args_rows, .args_size = sizeof(struct world_args),            \
+	  .request = cell_request, .refused = cell_refused, .apply = cell_apply,                   \
+	  .prove = cell_prove, .undo = cell_undo, .prove_undone = cell_prove_undone,               \
+	  .holds = cell_holds, .deadline_ms = cell_deadline, .text = cell_text,                    \
+	  .writes = cell_writes, .subject = cell_subject }
 #define KINDS(base, ...)                                                                           \
 	KIND(base "-0", __VA_ARGS__), KIND(base "-1", __VA_ARGS__), KIND(base "-2", __VA_ARGS__),  \
 	KIND(base "-3", __VA_ARGS__)
@@ -253,6 +279,7 @@ static const struct step_kind kinds[] = {
 	KINDS("file", true, cell_apply, cell_prove, cell_undo, cell_prove_undone, 0),
 	KINDS("final", false, cell_apply_whole, cell_prove, NULL, NULL, 0),
 	KINDS("last", true, cell_apply_whole, cell_prove, NULL, NULL, 0),
+	LINK("link-0"), LINK("link-1"), LINK("link-2"), LINK("link-3"),
 	KINDS("press", false, press_apply, press_prove, NULL, NULL, WORLD_AGAIN_MS),
 	KINDS("set", false, cell_apply, cell_prove, cell_undo, cell_prove_undone, 0),
 };
@@ -391,6 +418,47 @@ static int live_children(void *services, struct arena *arena, struct list *child
 	return 0;
 }
 
+void (*world_chain_ends)(void);
+
+/* One request of a chain, as the helper's child does it. 0, -1, or 1: it goes its own way. */
+static int link_apply(struct world *world, const struct privd_request *request, struct error *err)
+{
+	struct world_cell *cell = &world->cell[request->address.bus];
+
+	if (countdown(&cell->own_way))
+		return 1;
+	note(world, DID_APPLY, request->address.bus);
+	while (atomic_load(&cell->hang))
+		usleep(1000);
+	if (told_to_fail(&cell->fail_apply, "apply", err) < 0)
+		return -1;
+	atomic_store(&cell->value, -(int)request->value - 1);
+	fault_inside();
+	if (atomic_load(&world->strike_cell) == request->address.bus + 1)
+		raise(SIGKILL);
+	atomic_store(&cell->value, (int)request->value);
+	return told_to_fail(&cell->fail_apply_done, "apply", err);
+}
+
+static int chain(void *services, const struct privd_request *requests, size_t n,
+		 const struct chain_watch *watch, size_t *done, size_t *begun, struct error *err)
+{
+	struct world *world = services;
+	int r = 0;
+
+	atomic_fetch_add(&world->chains, 1);
+	for (*done = 0; !r && *done < n; *done += !r) {
+		watch->at(watch->data, *done);
+		r = link_apply(world, &requests[*done], err);
+	}
+	*begun = *done + (r < 0);
+	if (r < 0 && atomic_load(&world->lost))
+		*begun = n;
+	if (world_chain_ends)
+		world_chain_ends();
+	return r;
+}
+
 void world_config(struct world *world, struct journal *journal, struct engine_config *config)
 {
 	the_world = world;
@@ -400,6 +468,7 @@ void world_config(struct world *world, struct journal *journal, struct engine_co
 		.services = world,
 		.journal = journal,
 		.live_children = live_children,
+		.chain = chain,
 		.helper_ms = 1000,
 	};
 }

@@ -12,7 +12,8 @@
 
 #include "plan/task.h"
 
-enum { WORLD_CELLS = 16, WORLD_LOG = 8192, WORLD_KINDS = 4, WORLD_AGAIN_MS = 60 };
+enum { WORLD_CELLS = 16, WORLD_LOG = 8192, WORLD_KINDS = 4, WORLD_AGAIN_MS = 60,
+       WORLD_ALONE = 1000 };
 
 enum world_act { DID_APPLY, DID_PROVE, DID_UNDO, DID_PROVE_UNDONE };
 
@@ -29,6 +30,8 @@ struct world_cell {
 	atomic_int unknown;		/* holds cannot tell, so many times; < 0: ever */
 	atomic_int hang;		/* apply sleeps while this is set */
 	atomic_int deadline_ms;		/* 0: 5 s */
+	atomic_int own_way;		/* so many times a chain leaves it to go its own way */
+	atomic_int refused;		/* counts what failed in a chain */
 };
 
 struct world {
@@ -36,6 +39,9 @@ struct world {
 	atomic_int helper_down;		/* so many times the helper cannot be asked; < 0: ever */
 	atomic_int fail_result;		/* result() fails with this code */
 	atomic_int live_cell;		/* cell + 1 that a child writes to; 0: none */
+	atomic_int chains;		/* how many were asked for */
+	atomic_int strike_cell;		/* cell + 1 at which a chain ends the daemon; 0: none */
+	atomic_int lost;		/* after a failure in a chain nobody knows how far it came */
 	atomic_int n_log;
 	atomic_int log[WORLD_LOG];	/* act * WORLD_CELLS + cell + 1 */
 	char verdict[32];		/* for tests with processes */
@@ -50,8 +56,11 @@ int world_logged(const struct world *world, enum world_act act);
 
 /*
  * Kinds, WORLD_KINDS of each so that a fault can name one: "set-N" (kernel), "file-N" (lasting),
- * "final-N" (kernel, no way back), "last-N" (lasting, no way back), "press-N" (as final, and done
+ * "final-N" (kernel, no way back), "last-N" (lasting, no way back), "link-N" (as set, and goes to the
+ * helper with its neighbours, unless its value is WORLD_ALONE or more), "press-N" (as final, and done
  * again each WORLD_AGAIN_MS until it is so). Args: cell, value, was.
+ *
+ * In a chain each is proven where it is applied, so only DID_APPLY is logged of it.
  */
 extern const struct step_table world_steps;
 
@@ -81,7 +90,9 @@ extern const struct operation world_urgent;
 extern const struct operation world_known;	/* as world_operation; its locks are known beforehand */
 extern const struct operation world_yielding; /* its locks "cell:…" */
 
-/* Fills services, tables, live_children. */
+/* Called at the end of each chain, before it is answered; NULL: nothing is. Not for several at once. */
+extern void (*world_chain_ends)(void);
+/* Fills services, tables, live_children, chain. */
 void world_config(struct world *world, struct journal *journal, struct engine_config *config);
 
 /* Dispatches until *flag is set or ms have passed; whether it was. */
