@@ -513,9 +513,17 @@ static struct privd_chain *chain_new(struct privd *p, const struct privd_request
 /* Nothing was written, and whoever asks for it alone can say more, or knows another way. */
 static bool goes_alone(const struct privd_reply *reply)
 {
-	unsigned status = reply->status;
-
-	return reply->header.op == PRIVD_VIABLE || status == PRIVD_HELD || status == PRIVD_BUSY || status == PRIVD_NO_DRIVER;
+	switch (reply->status) {
+	case PRIVD_HELD:
+	case PRIVD_BUSY:
+	case PRIVD_NO_DRIVER:
+		return true;
+	case PRIVD_FAILED:	/* it left that driver meanwhile */
+		return reply->header.op == PRIVD_VIABLE ||
+		       (reply->header.op == PRIVD_UNBIND && reply->error == ENODEV);
+	default:
+		return reply->header.op == PRIVD_VIABLE;
+	}
 }
 
 /* The first that is not done says why. What a request reads is not wanted here. */

@@ -7,6 +7,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -473,6 +474,401 @@ static void test_path(void **state)
 	rmdir(directory);
 }
 
+/* ---- chains ---- */
+
+struct chain_call {
+	pthread_t thread;
+	struct fixture *f;
+	struct privd_request requests[3];
+	atomic_int told;	/* 1 + the one under way that the watch was told last */
+	size_t done, begun;
+	int r;
+	struct error err;
+};
+
+static void told(void *data, size_t i)
+{
+	atomic_store(&((struct chain_call *)data)->told, (int)i + 1);
+}
+
+static void *run_chain(void *data)
+{
+	struct chain_call *call = data;
+	const struct chain_watch watch = { told, call };
+
+	call->done = call->begun = 99;
+	call->r = privd_chain(call->f->privd, call->requests, ARRAY_SIZE(call->requests), &watch, &call->done,
+			      &call->begun, &call->err);
+	return NULL;
+}
+
+/* Three unbinds of buses 1 to 3; `op` for the second. */
+static void begin_chain(struct fixture *f, struct chain_call *call, enum privd_op op)
+{
+	*call = (struct chain_call){ .f = f };
+	for (size_t i = 0; i < ARRAY_SIZE(call->requests); i++)
+		call->requests[i] = privd_request_new(i == 1 ? op : PRIVD_UNBIND,
+						      &(struct pci_address){ 0, (uint8_t)(i + 1), 0, 0 });
+	if (op == PRIVD_BIND)
+		memcpy(call->requests[1].name, "vfio-pci", 8);
+	if (op == PRIVD_VIABLE) {
+		call->requests[1].addresses[call->requests[1].n_addresses++] = call->requests[1].address;
+		call->requests[1].address = (struct privd_address){ 0 };
+	}
+	assert_int_equal(pthread_create(&call->thread, NULL, run_chain, call), 0);
+}
+
+static void end_chain(struct chain_call *call, int r, size_t done, size_t begun)
+{
+	assert_int_equal(pthread_join(call->thread, NULL), 0);
+	assert_int_equal(call->r, r);
+	assert_int_equal(call->done, done);
+	assert_int_equal(call->begun, begun);
+}
+
+static struct privd_chain take_chain(int peer)
+{
+	static char bytes[sizeof(struct privd_chain) + 1];
+	struct privd_chain chain;
+	ssize_t n = recv(peer, bytes, sizeof(bytes), 0);
+
+	assert_true(n > 0);
+	assert_null(privd_message_check(bytes, (size_t)n, &chain));
+	return chain;
+}
+
+/* To the first n of it: all done, but the last, which came to that. */
+static struct privd_chain_reply chain_answer(const struct privd_chain *chain, size_t n,
+					     enum privd_status status, int error)
+{
+	struct privd_chain_reply reply = { .header = chain->header, .n = (uint32_t)n };
+
+	reply.header.size = (uint32_t)privd_chain_reply_size(n);
+	for (size_t i = 0; i < n; i++)
+		reply.reply[i] = i + 1 < n ? answer_to(&chain->request[i], PRIVD_OK, 0)
+					   : answer_to(&chain->request[i < chain->n ? i : 0], status, error);
+	return reply;
+}
+
+static void give_chain(int peer, const struct privd_chain_reply *reply)
+{
+	assert_int_equal(send(peer, reply, reply->header.size, MSG_NOSIGNAL), reply->header.size);
+}
+
+static void test_a_chain_is_done(void **state)
+{
+	struct fixture *f = *state;
+	struct privd_chain_reply reply;
+	struct chain_call call;
+	struct privd_chain chain;
+
+	begin_chain(f, &call, PRIVD_BIND);
+	chain = take_chain(f->peer);
+	assert_int_equal(chain.header.op, PRIVD_CHAIN);
+	assert_int_equal(chain.n, 3);
+	for (size_t i = 0; i < 3; i++) {
+		assert_int_equal(chain.request[i].header.op, call.requests[i].header.op);
+		assert_int_equal(chain.request[i].address.bus, i + 1);
+		assert_true(chain.request[i].header.id != chain.header.id);
+	}
+	assert_string_equal(chain.request[1].name, "vfio-pci");
+	reply = chain_answer(&chain, 3, PRIVD_OK, 0);
+	give_chain(f->peer, &reply);
+	end_chain(&call, 0, 3, 3);
+}
+
+static void test_a_chain_that_ends_early(void **state)
+{
+	static const struct {
+		enum privd_op op;
+		enum privd_status status;
+		int error;
+		int r;	/* 1: that one goes its own way */
+		enum error_code code;
+	} rows[] = {
+		{ PRIVD_UNBIND, PRIVD_FAILED, EBUSY, -1, ERROR_CONFLICT },
+		{ PRIVD_UNBIND, PRIVD_STUCK, 0, -1, ERROR_STUCK },
+		{ PRIVD_UNBIND, PRIVD_DIED, 0, -1, ERROR_HELPER },
+		{ PRIVD_UNBIND, PRIVD_MISMATCH, 0, -1, ERROR_PROOF_FAILED },
+		{ PRIVD_UNBIND, PRIVD_NO_DEVICE, 0, -1, ERROR_GONE },
+		{ PRIVD_UNBIND, PRIVD_NO_ANSWER, 0, -1, ERROR_NO_ANSWER },
+		{ PRIVD_UNBIND, PRIVD_HELD, 0, 1, ERROR_NONE },
+		{ PRIVD_UNBIND, PRIVD_BUSY, 0, 1, ERROR_NONE },
+		{ PRIVD_UNBIND, PRIVD_NO_DRIVER, 0, 1, ERROR_NONE },
+		{ PRIVD_UNBIND, PRIVD_FAILED, ENODEV, 1, ERROR_NONE },
+		{ PRIVD_BIND, PRIVD_FAILED, ENODEV, -1, ERROR_CONFLICT },
+		{ PRIVD_VIABLE, PRIVD_MISMATCH, 0, 1, ERROR_NONE },
+		{ PRIVD_VIABLE, PRIVD_FAILED, ENOENT, 1, ERROR_NONE },
+	};
+	struct fixture *f = *state;
+	struct privd_chain_reply reply;
+	struct chain_call call;
+	struct privd_chain chain;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		begin_chain(f, &call, rows[i].op);
+		chain = take_chain(f->peer);
+		reply = chain_answer(&chain, 2, rows[i].status, rows[i].error);
+		give_chain(f->peer, &reply);
+		end_chain(&call, rows[i].r, 1, rows[i].r == 1 ? 1 : 2);
+		assert_int_equal(call.err.code, rows[i].code);
+		if (rows[i].r < 0)
+			assert_non_null(strstr(call.err.message, "0000:02:00.0"));
+	}
+}
+
+/* Of all that it was asked for, it says less, more, or what is no reply. */
+static void test_a_chain_is_answered_oddly(void **state)
+{
+	struct fixture *f = *state;
+	struct privd_chain_reply reply;
+	struct chain_call call;
+	struct privd_chain chain;
+
+	begin_chain(f, &call, PRIVD_UNBIND);
+	chain = take_chain(f->peer);
+	reply = chain_answer(&chain, 2, PRIVD_OK, 0);
+	give_chain(f->peer, &reply);
+	end_chain(&call, -1, 2, 2);
+	assert_int_equal(call.err.code, ERROR_SYSTEM);
+	begin_chain(f, &call, PRIVD_UNBIND);
+	chain = take_chain(f->peer);
+	reply = chain_answer(&chain, 4, PRIVD_OK, 0);
+	give_chain(f->peer, &reply);
+	end_chain(&call, -1, 0, 3);
+	assert_int_equal(call.err.code, ERROR_HELPER);
+	for (int way = 0; way < 3; way++) {
+		begin_chain(f, &call, PRIVD_UNBIND);
+		chain = take_chain(f->peer);
+		reply = chain_answer(&chain, way ? 3 : 0, PRIVD_OK, 0);
+		reply.n += way == 1;	/* more than there is room for */
+		reply.header.size -= way == 2 ? 8 : 0;
+		give_chain(f->peer, &reply);
+		end_chain(&call, -1, 0, 3);
+		assert_int_equal(call.err.code, ERROR_HELPER);
+		close(f->peer);
+		plug(f);
+	}
+}
+
+/* Nobody knows how much of it was begun; of what was never sent everybody does. */
+static void test_a_chain_is_lost(void **state)
+{
+	struct fixture *f = *state;
+	struct chain_call call;
+
+	begin_chain(f, &call, PRIVD_UNBIND);
+	take_chain(f->peer);
+	close(f->peer);
+	end_chain(&call, -1, 0, 3);
+	assert_int_equal(call.err.code, ERROR_HELPER);
+	assert_non_null(strstr(call.err.message, "several operations"));
+	f->peer = -1;
+	while (privd_connected(f->privd))
+		usleep(1000);
+	begin_chain(f, &call, PRIVD_UNBIND);
+	end_chain(&call, -1, 0, 0);
+	assert_int_equal(call.err.code, ERROR_HELPER);
+}
+
+/* While it takes its time privd is asked which one it is in. */
+static void test_a_slow_chain_is_watched(void **state)
+{
+	struct fixture *f = *state;
+	struct privd_child live[2] = { { .id = 1 } };
+	struct privd_chain_reply reply;
+	struct privd_request asked;
+	struct privd_reply answer;
+	struct chain_call call;
+	struct privd_chain chain;
+
+	begin_chain(f, &call, PRIVD_UNBIND);
+	chain = take_chain(f->peer);
+	for (int i = 1; i <= 2; i++) {
+		live[1].id = chain.request[i].header.id;
+		asked = take(f->peer);
+		assert_int_equal(asked.header.op, PRIVD_LIVE);
+		answer = answer_to(&asked, PRIVD_OK, 0);
+		give_data(f->peer, &answer, live, sizeof(live));
+		for (int n = 0; n < 10000 && atomic_load(&call.told) != i + 1; n++)
+			usleep(1000);
+		assert_int_equal(atomic_load(&call.told), i + 1);
+	}
+	asked = take(f->peer);	/* none of those that live is of this chain: nothing is told */
+	live[1].id = 2;
+	answer = answer_to(&asked, PRIVD_OK, 0);
+	give_data(f->peer, &answer, live, sizeof(live));
+	reply = chain_answer(&chain, 3, PRIVD_OK, 0);
+	give_chain(f->peer, &reply);
+	end_chain(&call, 0, 3, 3);
+	assert_int_equal(atomic_load(&call.told), 3);
+}
+
+/* ---- asking ahead ---- */
+
+/* The peer answers one chain: texts of overrides, and a failed read between them. */
+struct ahead_player {
+	pthread_t thread;
+	int peer;
+};
+
+static void *play_ahead(void *data)
+{
+	static const char texts[] = "vfio-pciradeon";
+	struct ahead_player *p = data;
+	struct privd_chain chain = take_chain(p->peer);
+	struct privd_chain_reply reply = chain_answer(&chain, 4, PRIVD_OK, 0);
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct iovec part = { &reply, reply.header.size };
+	struct msghdr message = { .msg_iov = &part,
+				  .msg_iovlen = 1,
+				  .msg_control = &control,
+				  .msg_controllen = sizeof(control) };
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+	int fd = memfd_create("test", MFD_CLOEXEC);
+
+	assert_int_equal(chain.n, 4);
+	assert_int_equal(write(fd, texts, 14), 14);
+	reply.reply[0].length = 8;
+	reply.reply[1].status = PRIVD_FAILED;
+	reply.reply[1].error = EPERM;
+	reply.reply[2].value = PRIVD_GROUP_VIABLE;
+	reply.reply[3].length = 6;
+	*header = (struct cmsghdr){ CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
+	memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+	assert_int_equal(sendmsg(p->peer, &message, 0), reply.header.size);
+	close(fd);
+	return NULL;
+}
+
+static const struct pci_address second_card = { 0, 2, 0, 0 };
+
+static void ask_ahead(struct fixture *f)
+{
+	struct privd_request requests[] = { privd_ask_override(card), privd_ask_iomem(), privd_ask_vfio(7),
+					    privd_ask_override(second_card) };
+	struct ahead_player player = { .peer = f->peer };
+
+	assert_int_equal(pthread_create(&player.thread, NULL, play_ahead, &player), 0);
+	privd_ahead(f->privd, requests, ARRAY_SIZE(requests));
+	assert_int_equal(pthread_join(player.thread, NULL), 0);
+}
+
+static void assert_silent(struct fixture *f)
+{
+	struct pollfd p = { .fd = f->peer, .events = POLLIN };
+
+	assert_int_equal(poll(&p, 1, 0), 0);
+}
+
+static const char *override_of(struct fixture *f, struct arena *arena, struct pci_address address)
+{
+	const char *text = NULL;
+
+	assert_int_equal(privd_read_override(f->privd, address, arena, &text, NULL), 0);
+	return text;
+}
+
+static void test_what_was_asked_ahead_is_known(void **state)
+{
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	struct fixture *f = *state;
+	unsigned flags = 0;
+
+	ask_ahead(f);
+	for (int i = 0; i < 2; i++) {	/* as often as it is wanted, in any order */
+		assert_string_equal(override_of(f, arena, second_card), "radeon");
+		assert_string_equal(override_of(f, arena, card), "vfio-pci");
+	}
+	assert_int_equal(privd_vfio_status(f->privd, 7, &flags, NULL), 0);
+	assert_int_equal(flags, PRIVD_GROUP_VIABLE);
+	assert_silent(f);
+	privd_ahead_end();
+}
+
+/* Another group, what failed, and all of it when that is over: privd is asked. */
+static void test_what_is_not_known_is_asked(void **state)
+{
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	struct player iomem = { .bytes = "text", .n = 4 }, other = { 0 },
+		      again = { .bytes = "nouveau", .n = 7 };
+	struct fixture *f = *state;
+	const char *text = NULL;
+	unsigned flags;
+
+	ask_ahead(f);
+	play_begin(f, &iomem);
+	assert_int_equal(privd_iomem(f->privd, arena, &text, NULL), 0);
+	play_end(&iomem);
+	assert_int_equal(iomem.request.header.op, PRIVD_READ_IOMEM);
+	assert_string_equal(text, "text");
+	play_begin(f, &other);
+	assert_int_equal(privd_vfio_status(f->privd, 8, &flags, NULL), 0);
+	play_end(&other);
+	assert_int_equal(other.request.value, 8);
+	privd_ahead_end();
+	play_begin(f, &again);
+	assert_string_equal(override_of(f, arena, card), "nouveau");
+	play_end(&again);
+	privd_ahead_end();	/* a second end is none */
+}
+
+static void *ask_elsewhere(void *data)
+{
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	struct fixture *f = data;
+
+	assert_string_equal(override_of(f, arena, card), "nouveau");
+	return NULL;
+}
+
+static void test_another_thread_asks_by_itself(void **state)
+{
+	struct player again = { .bytes = "nouveau", .n = 7 };
+	struct fixture *f = *state;
+	pthread_t thread;
+
+	ask_ahead(f);
+	play_begin(f, &again);
+	assert_int_equal(pthread_create(&thread, NULL, ask_elsewhere, f), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	play_end(&again);
+	privd_ahead_end();
+}
+
+/* It is lost while it is asked: nothing is known, and nothing is told of that. */
+static void *lose_ahead(void *data)
+{
+	struct ahead_player *p = data;
+
+	take_chain(p->peer);
+	close(p->peer);
+	return NULL;
+}
+
+static void test_asking_ahead_may_fail(void **state)
+{
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	struct privd_request requests[] = { privd_ask_override(card), privd_ask_iomem() };
+	struct player again = { .bytes = "nouveau", .n = 7 };
+	struct fixture *f = *state;
+	struct ahead_player player = { .peer = f->peer };
+
+	privd_ahead(f->privd, requests, 1);	/* one alone is asked when it is wanted */
+	assert_silent(f);
+	assert_int_equal(pthread_create(&player.thread, NULL, lose_ahead, &player), 0);
+	privd_ahead(f->privd, requests, 2);
+	assert_int_equal(pthread_join(player.thread, NULL), 0);
+	plug(f);
+	play_begin(f, &again);
+	assert_string_equal(override_of(f, arena, card), "nouveau");
+	play_end(&again);
+	privd_ahead_end();
+}
+
 static void test_meanings(void **state)
 {
 	static const struct {
@@ -508,6 +904,7 @@ static void test_meanings(void **state)
 		{ PRIVD_MODULE, PRIVD_NOT_HERE, 0, ERROR_READ_ONLY, "real host", false },
 		{ PRIVD_UNBIND, PRIVD_TOO_MANY, 0, ERROR_TOO_MANY, "too many", true },
 		{ PRIVD_UNBIND, PRIVD_DIED, 0, ERROR_HELPER, "not known", true },
+		{ PRIVD_UNBIND, PRIVD_HELD, 0, ERROR_CONFLICT, "has it open", false },
 		{ PRIVD_UNBIND, PRIVD_STATUSES, 0, ERROR_HELPER, "no sense", false },
 	};
 
@@ -549,6 +946,13 @@ int main(void)
 		WITH_PEER(test_why_unreadable), WITH_PEER(test_carried),
 		WITH_PEER(test_bad_names_stay_here),
 		cmocka_unit_test(test_path),	cmocka_unit_test(test_meanings),
+		WITH_PEER(test_a_chain_is_done), WITH_PEER(test_a_chain_that_ends_early),
+		WITH_PEER(test_a_chain_is_answered_oddly),
+		WITH_PEER(test_a_chain_is_lost), WITH_PEER(test_a_slow_chain_is_watched),
+		WITH_PEER(test_what_was_asked_ahead_is_known),
+		WITH_PEER(test_what_is_not_known_is_asked),
+		WITH_PEER(test_another_thread_asks_by_itself),
+		WITH_PEER(test_asking_ahead_may_fail),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
