@@ -577,7 +577,8 @@ void privd_ahead(struct privd *p, const struct privd_request *requests, size_t n
 	struct pending me = { .data = -1 };
 
 	privd_ahead_end();
-	if (!chain || exchange(p, &asked, &me, NULL) < 0)
+	/* who wants it then waits for a connection, and not twice */
+	if (!chain || !privd_connected(p) || exchange(p, &asked, &me, NULL) < 0)
 		return;
 	ahead.chain = TAKE_PTR(chain);
 	ahead.reply = me.reply;

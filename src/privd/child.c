@@ -255,17 +255,36 @@ static struct child *child_for(struct children *children, const struct privd_cha
 	return NULL;
 }
 
+static unsigned deadline_of(const struct children *children, unsigned op)
+{
+	unsigned ms = op_deadline(op), cap = children->deadline_cap_ms;
+
+	return cap && cap < ms ? cap : ms;
+}
+
+/* No later one, begun at once, could be given up before that. */
+static void set_look(const struct children *children, struct child *child)
+{
+	uint64_t now = time_monotonic_ms(), soonest;
+
+	child->look = child->deadline;
+	for (uint32_t i = child->at + 1; i < child->n; i++) {
+		soonest = now + deadline_of(children, child->task[i].op);
+		if (soonest < child->look)
+			child->look = soonest;
+	}
+}
+
 /* From when it began what it is in. */
 static void set_deadline(const struct children *children, struct child *child)
 {
 	int64_t gone = wall_ms() - child->told.since_ms;
+	unsigned ms = deadline_of(children, child->told.op);
 
-	child->deadline_ms = op_deadline(child->told.op);
-	if (children->deadline_cap_ms && children->deadline_cap_ms < child->deadline_ms)
-		child->deadline_ms = children->deadline_cap_ms;
-	child->deadline = time_monotonic_ms() + child->deadline_ms;
+	child->deadline = time_monotonic_ms() + ms;
 	if (gone > 0 && child->at)	/* by a clock that may be set; the first began just now */
-		child->deadline -= gone < child->deadline_ms ? (uint64_t)gone : child->deadline_ms;
+		child->deadline -= gone < ms ? (uint64_t)gone : ms;
+	set_look(children, child);
 }
 
 bool children_start(struct children *children, const struct privd_chain *chain, uint64_t asker,
@@ -343,8 +362,8 @@ int children_timeout(const struct children *children)
 	for (size_t i = 0; i < PRIVD_CHILDREN; i++) {
 		const struct child *c = &children->child[i];
 
-		if (((c->told.id && !c->told.stuck) || is_idle(c)) && c->deadline < next)
-			next = c->deadline;
+		if (((c->told.id && !c->told.stuck) || is_idle(c)) && c->look < next)
+			next = c->look;
 	}
 	if (next == UINT64_MAX)
 		return -1;
@@ -469,7 +488,7 @@ static void put_back(struct children *children, struct child *child)
 	child->told = (struct privd_child){ 0 };
 	child->n = child->at = 0;
 	child->asker = 0;
-	child->deadline = time_monotonic_ms() + IDLE_MS;
+	child->deadline = child->look = time_monotonic_ms() + IDLE_MS;
 }
 
 /* One that has ended; NULL when there is none. */
@@ -529,13 +548,14 @@ bool children_expired(struct children *children, struct privd_chain_reply *reply
 	for (size_t i = 0; i < PRIVD_CHILDREN; i++) {
 		struct child *c = &children->child[i];
 
-		if (!c->told.id || c->told.stuck || c->deadline > now)
+		if (!c->told.id || c->told.stuck || c->look > now)
 			continue;
-		if (went_on(c)) {
+		if (went_on(c))
 			set_deadline(children, c);
-			if (c->deadline > now)
-				continue;
-		}
+		else
+			set_look(children, c);
+		if (c->deadline > now)
+			continue;
 		c->told.stuck = 1;
 		stop_chain(c);
 		went_on(c);	/* it had begun the next before it heard that */

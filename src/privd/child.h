@@ -40,7 +40,7 @@ struct child {
 	char name[RECORD_NAME];
 	uint64_t asker;	   /* connection to answer; 0 when it was answered */
 	uint64_t deadline; /* CLOCK_MONOTONIC ms; with nothing to do: when it ends */
-	unsigned deadline_ms;
+	uint64_t look;	   /* when to see which it is in: the deadline, or sooner */
 	unsigned orders; /* it had so far */
 };
 

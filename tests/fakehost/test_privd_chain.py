@@ -200,6 +200,18 @@ def test_each_has_its_own_deadline(host, state):
         assert time.monotonic() - begun > 3.0
 
 
+def test_it_waits_no_longer_for_one_because_of_another(host, helper):
+    """Binding may take half a minute, setting an override five seconds."""
+    assert helper.chain(*BIND[:4]).statuses() == ["ok"] * 4
+    host.knob(f"block path=*/{AUDIO}/driver_override")
+    begun = time.monotonic()
+    reply = helper.chain(("bind", GPU, VFIO), ("override", AUDIO, {}), ("bind", AUDIO, VFIO))
+    assert reply.statuses() == ["ok", "stuck"]
+    assert 4.5 < time.monotonic() - begun < 20
+    host.knob("clear")
+    assert helper.wait_late().ended == "override"
+
+
 def test_the_last_may_be_stuck(host, state):
     with start(host, state, CAP) as helper:
         host.knob(f"block path=*/unbind value={GPU}")

@@ -752,6 +752,7 @@ static void ask_ahead(struct fixture *f)
 					    privd_ask_override(second_card) };
 	struct ahead_player player = { .peer = f->peer };
 
+	await(f, &f->connections, 1);
 	assert_int_equal(pthread_create(&player.thread, NULL, play_ahead, &player), 0);
 	privd_ahead(f->privd, requests, ARRAY_SIZE(requests));
 	assert_int_equal(pthread_join(player.thread, NULL), 0);
@@ -857,15 +858,20 @@ static void test_asking_ahead_may_fail(void **state)
 	struct fixture *f = *state;
 	struct ahead_player player = { .peer = f->peer };
 
+	await(f, &f->connections, 1);
 	privd_ahead(f->privd, requests, 1);	/* one alone is asked when it is wanted */
 	assert_silent(f);
 	assert_int_equal(pthread_create(&player.thread, NULL, lose_ahead, &player), 0);
 	privd_ahead(f->privd, requests, 2);
 	assert_int_equal(pthread_join(player.thread, NULL), 0);
+	while (privd_connected(f->privd))
+		usleep(1000);
+	privd_ahead(f->privd, requests, 2);	/* nobody is there: not waited for, nor asked when one is */
 	plug(f);
 	play_begin(f, &again);
 	assert_string_equal(override_of(f, arena, card), "nouveau");
 	play_end(&again);
+	assert_silent(f);
 	privd_ahead_end();
 }
 
