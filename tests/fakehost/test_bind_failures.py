@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cards taken and given back while the kernel says no, says nothing, lies, or loses the card."""
 
+import os
+import signal
 import threading
 import time
 
@@ -310,6 +312,42 @@ def test_a_stranger_takes_the_card_in_between(lab):
     assert task["state"] == "succeeded", "it is as wanted, whoever did it"
     assert lab.daemon.release(GPU).status == 200
     lab.unchanged()
+
+
+def test_a_stranger_unbinds_the_card_in_between(lab):
+    """On no driver it is as it is to be there; nobody is told of an error."""
+    lab.host.knob(f"delay ms=300 path=*/{AUDIO}/driver_override")
+    lab.daemon.bind(GPU, headers={"Prefer": "respond-async"})
+    await_pending(lab.host)
+    lab.host.event(f"unbind {AUDIO}")
+    lab.host.event(f"unbind {GPU}")
+    [task] = lab.daemon.settled()
+    assert task["state"] == "succeeded", task
+    assert lab.daemon.release(GPU).status == 200
+    lab.unchanged()
+
+
+# ---- who writes is killed ----
+
+@pytest.mark.parametrize("write", TAKE)
+def test_the_writer_is_killed_in_each_write(lab, write):
+    """privd lives on; what was done before that and what of that happened is found, and undone."""
+    lab.host.knob(f"block {at_write(write)}")
+    lab.daemon.bind(GPU, headers={"Prefer": "respond-async"})
+    await_pending(lab.host)
+    helper = lab.daemon.helper()
+    with open(f"/proc/{helper}/task/{helper}/children", encoding="ascii") as file:
+        children = [int(pid) for pid in file.read().split()]
+    assert children, "nobody is inside that write"
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)
+    lab.host.knob("clear")     # a write into FUSE ends only then
+    [task] = lab.daemon.settled()
+    assert task["state"] == "rolled_back", task
+    assert task["problem"]["code"] == "helper_unavailable", task
+    lab.unchanged()
+    assert lab.daemon.helper() == helper, "privd did not live on"
+    assert lab.daemon.bind(GPU).status == 200
 
 
 # ---- nvidia ----
