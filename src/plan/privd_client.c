@@ -526,6 +526,16 @@ static bool goes_alone(const struct privd_reply *reply)
 	}
 }
 
+/* That reply `at` is about. Where none was begun it need not be the first. */
+static const struct privd_request *request_of(const struct privd_chain *chain,
+					      const struct privd_chain_reply *reply, size_t at)
+{
+	for (size_t i = 0; i < chain->n; i++)
+		if (chain->request[i].header.id == reply->reply[at].header.id)
+			return &chain->request[i];
+	return &chain->request[at];
+}
+
 /* The first that is not done says why. What a request reads is not wanted here. */
 static int judge_chain(const struct privd_chain *chain, const struct privd_chain_reply *reply,
 		       size_t *done, size_t *begun, struct error *err)
@@ -538,7 +548,7 @@ static int judge_chain(const struct privd_chain *chain, const struct privd_chain
 		return 1;
 	}
 	if (*done < reply->n)
-		return privd_error(&chain->request[*done], &reply->reply[*done], "", err);
+		return privd_error(request_of(chain, reply, *done), &reply->reply[*done], "", err);
 	if (*done < chain->n)
 		return error_set(err, ERROR_SYSTEM, "horcrux-privd did not begin all that it was asked for");
 	return 0;

@@ -147,19 +147,22 @@ static bool hinders(const struct child *child, const struct privd_request *r)
 
 /*
  * What a request has to wait for: anything stuck, and for a change, any other change. Reads of what
- * is being changed wait in the kernel at worst.
+ * is being changed wait in the kernel at worst. *which: the request.
  */
 static const struct child *in_the_way(const struct children *children,
-				      const struct privd_chain *chain)
+				      const struct privd_chain *chain, uint32_t *which)
 {
 	const struct child *found = NULL;
 
 	for (size_t i = 0; i < PRIVD_CHILDREN; i++) {
 		const struct child *c = &children->child[i];
 
-		for (uint32_t k = 0; c->told.id && k < chain->n; k++)
-			if (hinders(c, &chain->request[k]) && (!found || c->told.stuck))
-				found = c;
+		for (uint32_t k = 0; c->told.id && k < chain->n && found != c; k++) {
+			if (!hinders(c, &chain->request[k]) || (found && !c->told.stuck))
+				continue;
+			found = c;
+			*which = k;
+		}
 		if (found && found->told.stuck)
 			return found;
 	}
@@ -290,12 +293,16 @@ static void set_deadline(const struct children *children, struct child *child)
 bool children_start(struct children *children, const struct privd_chain *chain, uint64_t asker,
 		    struct privd_chain_reply *reply)
 {
-	const struct child *other = in_the_way(children, chain);
+	uint32_t which = 0;
+	const struct child *other = in_the_way(children, chain, &which);
 	struct child *child;
 	int reason = 0;
 
 	if (other) {
 		*reply = reply_to(chain, other->told.stuck ? PRIVD_STUCK : PRIVD_BUSY);
+		reply->reply[0].header.op = chain->request[which].header.op;
+		reply->reply[0].header.id = chain->request[which].header.id;
+		reply->reply[0].address = chain->request[which].address;
 		reply->reply[0].pid = other->told.pid;
 		return false;
 	}

@@ -168,7 +168,7 @@ struct privd_chain {
 
 /*
  * Those that were begun, in order; the last of them may not have come back (PRIVD_STUCK). Their long
- * answers lie one behind the other in one memfd.
+ * answers lie one behind the other in one memfd. Where none was begun: why, by the one that cannot be.
  */
 struct privd_chain_reply {
 	struct privd_header header;

@@ -174,7 +174,10 @@ def test_stuck_in_the_middle(host, state):
         [child] = helper.call("live").children()
         assert (child["id"], child["op"], child["address"], child["stuck"]) == (number, "unbind", GPU, 1)
         assert helper.call("power", GPU, value=1).status == "stuck"
-        assert helper.chain(("power", OTHER, {"value": 0}), ("power", GPU, {"value": 1})).statuses() == ["stuck"]
+        refused = helper.chain(("power", OTHER, {"value": 0}), ("d3cold", GPU, {"value": 1}))
+        assert refused.statuses() == ["stuck"], "none of it is begun"
+        [why] = refused.replies
+        assert (why.op, why.address, why.pid, why.id) == ("d3cold", GPU, pid, refused.id + 2)
         assert helper.call("power", OTHER, value=0).status == "ok", "what was not begun is in nobody's way"
         assert helper.call("override", AUDIO).status == "ok"
         host.knob("clear")

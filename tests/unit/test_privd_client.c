@@ -617,6 +617,24 @@ static void test_a_chain_that_ends_early(void **state)
 	}
 }
 
+/* None was begun, because of the last: it is that one that is spoken of. */
+static void test_a_chain_that_cannot_begin(void **state)
+{
+	struct fixture *f = *state;
+	struct privd_chain_reply reply;
+	struct chain_call call;
+	struct privd_chain chain;
+
+	begin_chain(f, &call, PRIVD_UNBIND);
+	chain = take_chain(f->peer);
+	reply = chain_answer(&chain, 1, PRIVD_STUCK, 0);
+	reply.reply[0] = answer_to(&chain.request[2], PRIVD_STUCK, 0);
+	give_chain(f->peer, &reply);
+	end_chain(&call, -1, 0, 1);
+	assert_int_equal(call.err.code, ERROR_STUCK);
+	assert_non_null(strstr(call.err.message, "0000:03:00.0"));
+}
+
 /* Of all that it was asked for, it says less, more, or what is no reply. */
 static void test_a_chain_is_answered_oddly(void **state)
 {
@@ -953,7 +971,7 @@ int main(void)
 		WITH_PEER(test_bad_names_stay_here),
 		cmocka_unit_test(test_path),	cmocka_unit_test(test_meanings),
 		WITH_PEER(test_a_chain_is_done), WITH_PEER(test_a_chain_that_ends_early),
-		WITH_PEER(test_a_chain_is_answered_oddly),
+		WITH_PEER(test_a_chain_that_cannot_begin), WITH_PEER(test_a_chain_is_answered_oddly),
 		WITH_PEER(test_a_chain_is_lost), WITH_PEER(test_a_slow_chain_is_watched),
 		WITH_PEER(test_what_was_asked_ahead_is_known),
 		WITH_PEER(test_what_is_not_known_is_asked),
