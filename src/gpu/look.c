@@ -341,6 +341,32 @@ static void ask_ahead(struct gpu_services *services, struct card_look *look, boo
 	privd_ahead(services->privd, requests, n);
 }
 
+static int read_users(struct gpu_services *services, struct card_look *look, struct error *err)
+{
+	return read_holders(services, look, true, err) < 0 ? -1 : read_critical(services, look, false, err);
+}
+
+/*
+ * It has just been given to another driver, before which nobody had it and after which nobody had its
+ * VFIO group. So the helper is not asked who uses it, nor what it carries; the console and the displays
+ * need no helper. What comes of it from now on is read with the facts (daemon/facts.h).
+ */
+static int just_changed(struct gpu_services *services, struct card_look *look, struct error *err)
+{
+	struct list functions = { 0 }, *critical = arena_new_of(look->arena, struct list);
+	struct list *holders = arena_new_of(look->arena, struct list);
+	struct error why = { 0 };
+
+	for (size_t i = 0; i < look->unit.n; i++)
+		*list_add(look->arena, &functions, const struct function *) = look->unit.functions[i];
+	critical_displays(services->root, look->inventory, look->arena, critical);
+	look->facts.gpu.critical = critical;
+	if (holders_console(services->root, &functions, look->arena, holders, &why) < 0)
+		return cannot_tell(look, &why, &look->facts.gpu.holders_unknown, err);
+	look->facts.gpu.holders = holders;
+	return 0;
+}
+
 int card_look_shown(struct gpu_services *services, const char *address, bool function_only,
 		    bool fresh, struct card_look *ret, struct error *err)
 {
@@ -354,8 +380,7 @@ int card_look_shown(struct gpu_services *services, const char *address, bool fun
 	unit_of(&look, function_only);
 	look.facts.gpu.inventory = look.inventory;
 	if (card_look_record(services, &look, err) < 0 ||
-	    read_holders(services, &look, true, err) < 0 ||
-	    read_critical(services, &look, false, err) < 0)
+	    (fresh ? read_users(services, &look, err) : just_changed(services, &look, err)) < 0)
 		return -1;
 	read_domains(services, &look);
 	read_assignments(services, &look);

@@ -29,8 +29,9 @@ int card_look(struct gpu_services *services, const char *address, bool function_
 	      struct card_look *ret, struct error *err);
 /*
  * The same, for who shows it after a change: who uses the card, and what the host lives on where the
- * card can carry anything (not on vfio); nothing that only planners go by. fresh: not when the change
- * had the inventory read again. The caller still has the locks of the card.
+ * card can carry anything (not on vfio); nothing that only planners go by. fresh: false where the change
+ * gave it to another driver, and then had the inventory read again. The caller still has the locks of
+ * the card.
  */
 int card_look_shown(struct gpu_services *services, const char *address, bool function_only, bool fresh,
 		    struct card_look *ret, struct error *err);

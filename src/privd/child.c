@@ -410,7 +410,7 @@ static size_t says_done(struct child *child, struct outcome outcome[static PRIVD
 /* The answer, sealed so that it stays as it is while the daemon reads it. */
 static int seal(struct child *child)
 {
-	int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL;
+	int seals = ANSWER_SEALS;
 
 	if (child->data < 0 || fcntl(child->data, F_ADD_SEALS, seals))
 		return -1;

@@ -18,6 +18,13 @@
 #include "privd/protocol.h"
 #include "privd/record.h"
 
+/*
+ * An answer stays as it is while the daemon reads it. Who wrote it never mapped it, so that no more can
+ * be written is enough; F_SEAL_WRITE would also wait for every processor to let go of its pages
+ * (mm/memfd.c, memfd_wait_for_pins).
+ */
+#define ANSWER_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL)
+
 /* A request that it was given. */
 struct child_task {
 	uint64_t id;

@@ -301,7 +301,7 @@ static void answer_live(uint64_t from, const struct privd_chain *asked)
 		data = memfd_create("privd-live", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 		if (data < 0 || write(data, live, bytes) != (ssize_t)bytes ||
 		    fcntl(data, F_ADD_SEALS,
-			  F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)) {
+			  ANSWER_SEALS)) {
 			reply->status = PRIVD_FAILED;
 			reply->error = errno;
 			bytes = 0;

@@ -137,7 +137,7 @@ enum privd_status op_viable(struct op *op)
 		if (!is_on_vfio(op, &r->addresses[i]))
 			return PRIVD_MISMATCH;
 	status = op_read_vfio(op);
-	if (status == PRIVD_OK && !(op->value & (PRIVD_GROUP_VIABLE | PRIVD_GROUP_HELD)))
+	if (status == PRIVD_OK && !(op->value & PRIVD_GROUP_VIABLE))
 		return PRIVD_MISMATCH;
 	return status;
 }

@@ -84,7 +84,7 @@ enum privd_op {
 	 * root -> struct privd_critical */
 	PRIVD_READ_CRITICAL,
 	PRIVD_READ_LOCK, /* nvidia's unbindLock -> value: 0 or 1 */
-	/* value: group, which VFIO accepts or somebody has; addresses, all on vfio. Else PRIVD_MISMATCH,
+	/* value: group, which VFIO accepts and nobody has; addresses, all on vfio. Else PRIVD_MISMATCH,
 	 * which ends a chain as a change that failed does. */
 	PRIVD_VIABLE,
 	PRIVD_OPS
