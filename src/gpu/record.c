@@ -66,6 +66,10 @@ struct known {
 
 static struct list known GUARDED_BY(known_lock); /* struct known, in the order of their keys */
 static struct arena *known_arena GUARDED_BY(known_lock);
+/* All rows that this store has of this node are known, and were read when store_made() was that. */
+static const struct store *known_store GUARDED_BY(known_lock);
+static char known_node[STORE_KEY_MAX] GUARDED_BY(known_lock);
+static uint64_t known_made GUARDED_BY(known_lock);
 
 static void copy_record(struct arena *arena, const struct card_record *from, struct card_record *to)
 {
@@ -96,7 +100,24 @@ static bool recall(const struct store_row *row, size_t n, struct arena *arena, s
 	return same;
 }
 
-static void remember(const struct list *rows, const struct list *records)
+/* All of them, without the store, if nothing was written since they were read. */
+static bool recall_all(const struct store *store, const char *node, struct arena *arena,
+		       struct list *records)
+{
+	bool all;
+
+	lock_take(&known_lock);
+	all = known_store == store && !strcmp(known_node, node) && known_made == store_made();
+	for (size_t i = 0; all && i < known.n; i++)
+		copy_record(arena, &((const struct known *)known.items)[i].record,
+			    list_add(arena, records, struct card_record));
+	lock_give(&known_lock);
+	return all;
+}
+
+/* What was read when store_made() was `made`. */
+static void remember(const struct store *store, const char *node, uint64_t made, const struct list *rows,
+		     const struct list *records)
 {
 	const struct card_record *record = records->items;
 	struct arena *arena = arena_new(), *old;
@@ -114,6 +135,9 @@ static void remember(const struct list *rows, const struct list *records)
 	old = known_arena;
 	known_arena = arena;
 	known = all;
+	known_store = all.n == rows->n ? store : NULL;
+	known_made = made;
+	snprintf(known_node, sizeof(known_node), "%s", node);
 	lock_give(&known_lock);
 	arena_free(old);
 }
@@ -124,21 +148,20 @@ int records_load(struct store *store, const char *node, struct arena *arena, str
 	char prefix[KEY_BYTES];
 	struct list rows = { 0 };
 	struct card_record *ret;
-	bool news = false;
+	uint64_t made;
 
 	*records = (struct list){ 0 };
+	if (recall_all(store, node, arena, records))
+		return (int)records->n;
+	made = store_made();
 	if (store_list(store, key_of(node, "", prefix), arena, &rows, NULL, err) < 0)
 		return -1;
 	for (LIST_EACH(const struct store_row, row, &rows)) {
 		ret = list_add(arena, records, struct card_record);
-		if (recall(row, records->n - 1, arena, ret))
-			continue;
-		news |= records->n <= KNOWN_MAX;
-		if (parse(row, arena, ret, err) < 0)
+		if (!recall(row, records->n - 1, arena, ret) && parse(row, arena, ret, err) < 0)
 			return -1;
 	}
-	if (news)
-		remember(&rows, records);
+	remember(store, node, made, &rows, records);
 	return (int)records->n;
 }
 

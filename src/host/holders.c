@@ -340,16 +340,23 @@ static bool fbcon_bound(const struct search *search)
  * fbcon draws on fb0, or on the framebuffer of the firmware's display when there is one
  * (drivers/video/fbdev/core/fbcon.c, fbcon_select_primary): others it leaves alone.
  */
+static bool may_draw_on(const struct node *node)
+{
+	return !strcmp(node->name, "fb0") || (!strncmp(node->name, "fb", 2) && node->f->boot_vga == 1);
+}
+
 static void add_fbcon(struct search *search)
 {
-	const struct node *nodes = search->nodes.items;
+	int bound = -1;	/* not looked at yet */
 
-	if (!fbcon_bound(search))
-		return;
-	for (size_t i = 0; i < search->nodes.n; i++)
-		if (!strcmp(nodes[i].name, "fb0") ||
-		    (!strncmp(nodes[i].name, "fb", 2) && nodes[i].f->boot_vga == 1))
-			add(search, nodes[i].f, 0, "fbcon");
+	for (LIST_EACH(struct node, node, &search->nodes)) {
+		if (!may_draw_on(node))
+			continue;
+		if (bound < 0)
+			bound = fbcon_bound(search);
+		if (bound)
+			add(search, node->f, 0, "fbcon");
+	}
 }
 
 /* With modeset=1 nvidia-drm keeps each card that it made a DRM device for in use. */
