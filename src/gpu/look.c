@@ -191,7 +191,7 @@ static const char *read_word(struct gpu_services *services, struct card_look *lo
 	char path[128], word[64];
 
 	snprintf(path, sizeof(path), "sys/bus/pci/devices/%s/%s", f->text, file);
-	if (fdpath_read(services->root->fd, path, word, sizeof(word)) < 0)
+	if (fdpath_attribute(services->root->fd, path, word, sizeof(word)) < 0)
 		return NULL;
 	return arena_strdup(look->arena, word);
 }
@@ -322,7 +322,8 @@ static bool is_current(const struct gpu_services *services, const struct gpu_uni
 /* The reads of the helper that follow, in one message; what has no room in it is asked for by itself. */
 static void ask_ahead(struct gpu_services *services, struct card_look *look, bool locked)
 {
-	struct privd_request *requests = arena_array(look->arena, PRIVD_CHAIN_MAX, struct privd_request);
+	const size_t room = 2 + 2 * look->unit.n < PRIVD_CHAIN_MAX ? 2 + 2 * look->unit.n : PRIVD_CHAIN_MAX;
+	struct privd_request *requests = arena_array(look->arena, room, struct privd_request);
 	const struct function *f;
 	struct list addresses = { 0 };
 	size_t n = 0;
@@ -332,7 +333,7 @@ static void ask_ahead(struct gpu_services *services, struct card_look *look, boo
 	if (addresses.n)
 		requests[n++] = privd_ask_carried(&addresses);
 	requests[n++] = privd_ask_iomem();
-	for (size_t i = 0; i < look->unit.n && n + 2 <= PRIVD_CHAIN_MAX; i++) {
+	for (size_t i = 0; i < look->unit.n && n + 2 <= room; i++) {
 		f = look->unit.functions[i];
 		requests[n++] = privd_ask_override(f->address);
 		if (locked && driver_is_vfio(f->driver) && f->group != group && f->group != NO_GROUP)

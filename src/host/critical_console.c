@@ -25,7 +25,7 @@ static const char *text_of(struct critical_search *search, const char *path)
 {
 	char text[TEXT];
 
-	if (fdpath_read(search->root->fd, path, text, sizeof(text)) < 0)
+	if (fdpath_attribute(search->root->fd, path, text, sizeof(text)) < 0)
 		return NULL;
 	return arena_strdup(search->arena, text);
 }

@@ -326,11 +326,11 @@ static bool fbcon_bound(const struct search *search)
 		return false;
 	for (LIST_EACH(const char *, name, &names)) {
 		snprintf(path, sizeof(path), "sys/class/vtconsole/%s/name", *name);
-		if (fdpath_read(search->root->fd, path, text, sizeof(text)) < 0 ||
+		if (fdpath_attribute(search->root->fd, path, text, sizeof(text)) < 0 ||
 		    !strstr(text, "frame buffer"))
 			continue;
 		snprintf(path, sizeof(path), "sys/class/vtconsole/%s/bind", *name);
-		if (fdpath_read(search->root->fd, path, text, sizeof(text)) > 0 && text[0] == '1')
+		if (fdpath_attribute(search->root->fd, path, text, sizeof(text)) > 0 && text[0] == '1')
 			return true;
 	}
 	return false;

@@ -72,5 +72,5 @@ bool module_unused(const struct host_root *root, const char *directory)
 	char path[PATH_TEXT], text[NUMBER_TEXT];
 
 	snprintf(path, sizeof(path), "%.200s/refcnt", directory);
-	return fdpath_read(root->fd, path, text, sizeof(text)) > 0 && !strcmp(text, "0");
+	return fdpath_attribute(root->fd, path, text, sizeof(text)) > 0 && !strcmp(text, "0");
 }

@@ -497,13 +497,14 @@ static const char *reason(int data, uint64_t length, char *buf, size_t size)
 
 static struct privd_chain *chain_new(struct privd *p, const struct privd_request *requests, size_t n)
 {
-	struct privd_chain *chain = calloc(1, sizeof(*chain));
+	struct privd_chain *chain = malloc(privd_chain_size(n));	/* of a struct that has room for more */
 
 	if (!chain)
 		abort();
 	chain->header = (struct privd_header){ PRIVD_MAGIC, PRIVD_VERSION, PRIVD_CHAIN, 0,
 					       (uint32_t)privd_chain_size(n), 0 };
 	chain->n = (uint32_t)n;
+	chain->zero = 0;
 	memcpy(chain->request, requests, n * sizeof(*requests));
 	for (size_t i = 0; i < n; i++)
 		chain->request[i].header.id = privd_next_id(p);

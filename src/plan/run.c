@@ -520,11 +520,12 @@ static int do_chain(struct chain *c)
 /* False: the step it is in goes its own way. */
 static bool chain(struct run *run, int *next)
 {
-	CLEAN_FREE struct chain *c = may_chain(run) ? calloc(1, sizeof(*c)) : NULL;
+	CLEAN_FREE struct chain *c = may_chain(run) ? malloc(sizeof(*c)) : NULL;
 
 	if (!c)
 		return false;
 	c->run = run;
+	c->n = c->done = c->begun = 0;	/* the rest is filled in up to n */
 	gather(c);
 	if (c->n < 2)
 		return false;

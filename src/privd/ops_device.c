@@ -9,7 +9,7 @@
 static enum privd_status reads_as(struct op *op, const char *attribute, const char *text)
 {
 	char path[OP_PATH], now[64];
-	ssize_t n = fdpath_read(op->root->fd, op_attribute(op, path, attribute), now, sizeof(now));
+	ssize_t n = fdpath_attribute(op->root->fd, op_attribute(op, path, attribute), now, sizeof(now));
 
 	if (n < 0)
 		return op_result(op, n);

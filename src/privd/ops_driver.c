@@ -33,7 +33,7 @@ enum privd_status op_override(struct op *op)
 	status = op_write(op, path, name[0] ? name : "\n");
 	if (status != PRIVD_OK)
 		return status;
-	n = fdpath_read(op->root->fd, path, text, sizeof(text));
+	n = fdpath_attribute(op->root->fd, path, text, sizeof(text));
 	if (n < 0)
 		return op_result(op, n);
 	return !strcmp(text, name[0] ? name : "(null)") ? PRIVD_OK : PRIVD_MISMATCH;

@@ -20,8 +20,8 @@ enum { CONFIG_HEADER = 64, CONFIG_PCI = 256, CONFIG_PCIE = 4096, ROM_MAX = 16 <<
 enum privd_status op_read_override(struct op *op)
 {
 	char path[OP_PATH], text[OP_TEXT];
-	ssize_t n = fdpath_read(op->root->fd, op_attribute(op, path, "driver_override"), text,
-				sizeof(text));
+	ssize_t n = fdpath_attribute(op->root->fd, op_attribute(op, path, "driver_override"), text,
+				     sizeof(text));
 
 	if (n < 0)
 		return op_result(op, n);
