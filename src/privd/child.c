@@ -22,7 +22,7 @@
 
 enum {
 	IDLE_MAX = 2,	  /* children that wait for more */
-	IDLE_MS = 2000,	  /* so long */
+	IDLE_MS = 10000,  /* so long */
 	ORDERS_MAX = 1024, /* what one may leave behind in its memory goes with it */
 };
 

@@ -196,12 +196,9 @@ static bool is_bridge(const struct op *op)
 
 static enum privd_status device_check(struct op *op, bool bridge)
 {
-	const struct privd_address *a = &op->request->address;
 	char path[OP_PATH];
 	int there;
 
-	pci_address_format((struct pci_address){ a->domain, a->bus, a->device, a->function },
-			   op->device);
 	there = fdpath_exists(op->root->fd, op_attribute(op, path, ""));
 	if (there < 0)
 		return op_result(op, there);
@@ -210,14 +207,30 @@ static enum privd_status device_check(struct op *op, bool bridge)
 	return !bridge && is_bridge(op) ? PRIVD_BRIDGE : PRIVD_OK;
 }
 
+static bool is_gone(const struct op *op)
+{
+	char path[OP_PATH];
+
+	return fdpath_exists(op->root->fd, op_attribute(op, path, "")) == 0;
+}
+
+bool op_knows(const struct privd_request *request)
+{
+	return request->address.set && !table[request->header.op].bridge;
+}
+
 enum privd_status op_run(struct op *op)
 {
+	const struct privd_address *a = &op->request->address;
 	unsigned number = op->request->header.op;
 	enum privd_status status = PRIVD_OK;
 
 	if (op->request->value > table[number].max)
 		return PRIVD_RANGE;
-	if (op->request->address.set)
+	if (a->set)
+		pci_address_format((struct pci_address){ a->domain, a->bus, a->device, a->function },
+				   op->device);
+	if (a->set && !op->known)
 		status = device_check(op, table[number].bridge);
 	if (status != PRIVD_OK)
 		return status;
@@ -226,5 +239,6 @@ enum privd_status op_run(struct op *op)
 	/* a module is loaded by no write of ours */
 	if ((!privd_op_writes(number) || number == PRIVD_MODULE) && op->strike)
 		fault_strike_inside();
-	return table[number].run(op);
+	status = table[number].run(op);
+	return op->known && status == PRIVD_FAILED && is_gone(op) ? PRIVD_NO_DEVICE : status;
 }

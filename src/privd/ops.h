@@ -23,6 +23,7 @@ struct op {
 	char device[PCI_ADDRESS_TEXT]; /* the address as text; "" without one */
 	int data;		       /* memfd with the long answer; -1: nothing in it yet */
 	uint64_t base;		       /* where in that its answer begins */
+	bool known;		       /* an earlier request of the same order did with it what op_knows() asks */
 	bool strike;		       /* a fault: kill the parent straight before the write */
 	/* what came out */
 	uint64_t value;
@@ -33,6 +34,8 @@ struct op {
 /* Milliseconds after which it counts as stuck. */
 unsigned op_deadline(enum privd_op op);
 
+/* Once it is done, its function is there and no bridge: the next request need not look again. */
+bool op_knows(const struct privd_request *request);
 /* Checks the request against the machine and does it. */
 enum privd_status op_run(struct op *op);
 

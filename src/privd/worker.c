@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -94,6 +95,25 @@ static struct record record_of(const struct worker *w, const struct privd_reques
 					   .write = privd_op_writes(op) } };
 }
 
+/* It was request i, and there is a next one to begin. */
+static bool goes_on(const struct worker *w, uint32_t i)
+{
+	return i + 1 < w->order.n && (w->outcome[i].status == PRIVD_OK ||
+				      !privd_op_ends(w->order.request[i].header.op));
+}
+
+/* An earlier request of the order found the function there, and that it may be touched. */
+static bool is_known(const struct worker *w, uint32_t i)
+{
+	const struct privd_request *r = w->order.request;
+
+	for (uint32_t k = 0; k < i; k++)
+		if (w->outcome[k].status == PRIVD_OK && op_knows(&r[k]) &&
+		    !memcmp(&r[k].address, &r[i].address, sizeof(r[i].address)))
+			return true;
+	return false;
+}
+
 /*
  * One request, whose record is begun. While nothing is on record, this child must not outlive privd; once
  * it is, it may. 0, or -1: it cannot go on.
@@ -106,6 +126,7 @@ static int carry_out(struct worker *w, uint32_t i, struct record *record)
 			 .request = request,
 			 .data = w->data,
 			 .base = w->bytes,
+			 .known = is_known(w, i),
 			 .strike = w->order.strike == (int32_t)i };
 
 	if (!i)
@@ -123,7 +144,8 @@ static int carry_out(struct worker *w, uint32_t i, struct record *record)
 	record->value = op.value;
 	record->length = op.length;
 	record->done = 1;
-	return record_end(w->record, record);
+	/* else the record of the next one takes its place, which says as much */
+	return goes_on(w, i) ? 0 : record_end(w->record, record);
 }
 
 /*
@@ -153,10 +175,10 @@ static int carry_out_all(struct worker *w)
 		if (carry_out(w, i, &record) < 0)
 			return -1;
 		w->done = record;
-		if (w->outcome[i].status != PRIVD_OK && privd_op_ends(w->order.request[i].header.op))
+		if (!goes_on(w, i))
 			return (int)i + 1;
 	}
-	return (int)w->order.n;
+	return -1;	/* an order of nothing */
 }
 
 static int answer(struct worker *w, size_t n)
