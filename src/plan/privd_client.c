@@ -647,7 +647,7 @@ int privd_call_data(struct privd *p, const struct privd_request *request, struct
 	/* what only reads is asked of the next one too */
 	if (r < 0 && me.state == LOST && !asked.writes) {
 		me = (struct pending){ .data = -1 };
-		sent = *request;
+		sent.header.id = request->header.id;
 		r = exchange(p, &asked, &me, err);
 	}
 	if (!r)

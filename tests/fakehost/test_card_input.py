@@ -305,6 +305,12 @@ def children(pid):
         return f.read().split()
 
 
+def fill(f):
+    with contextlib.suppress(OSError):
+        while f.write(b"x" * 4096):
+            pass
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
 def test_a_full_file_system():
     with Machine("lab-like", start=False) as m:
@@ -313,12 +319,15 @@ def test_a_full_file_system():
         try:
             m.daemon.start()
             assert m.host.wait_for(lambda: m.daemon.device(GPU)["used_by"] == [])
-            # a child of the helper that waits for more to do has its record already
-            assert m.host.wait_for(lambda: not children(children(m.daemon.process.pid)[0]))
             with open(os.path.join(m.daemon.state, "filler"), "wb", buffering=0) as f:
-                with contextlib.suppress(OSError):
-                    while f.write(b"x" * 4096):
-                        pass
+                fill(f)
+                # a child of the helper that waits for more to do has its record already: it goes, and
+                # what becomes free with it is filled too
+                [helper] = children(m.daemon.process.pid)
+                for child in children(helper):
+                    os.kill(int(child), signal.SIGKILL)
+                assert m.host.wait_for(lambda: not children(helper))
+                fill(f)
             reply = m.daemon.bind(GPU)
             assert (reply.status, reply.json()["code"]) == (503, "store_unavailable"), reply
             assert "room" in reply.json()["hint"] or "space" in reply.json()["hint"]
