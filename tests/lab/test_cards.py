@@ -3,6 +3,7 @@
 with daemons that die at every step and a kernel that does not come back."""
 
 import json
+import re
 import threading
 import time
 
