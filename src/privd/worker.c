@@ -21,6 +21,7 @@ struct worker {
 	int link;
 	pid_t privd;
 	struct order order;
+	bool stop; /* nobody wants the rest of it */
 	struct outcome outcome[PRIVD_CHAIN_MAX];
 	struct record done; /* the one before, of the order that is carried out */
 	/* long answers of the order that is carried out */
@@ -152,12 +153,14 @@ static int carry_out(struct worker *w, uint32_t i, struct record *record)
  * Between two requests: is there still somebody who wants the next one? Asked when that is on record: so
  * who no longer wants it, or takes privd's place, finds there what may yet be begun.
  */
-static bool wanted(const struct worker *w)
+static bool wanted(struct worker *w, uint32_t i)
 {
 	char word;
 
-	return getppid() == w->privd && recv(w->link, &word, sizeof(word), MSG_DONTWAIT) < 0 &&
-	       errno == EAGAIN;
+	if (recv(w->link, &word, sizeof(word), MSG_DONTWAIT) >= 0 || errno != EAGAIN)
+		w->stop = true;
+	/* where a fault is armed, it is come to first, whatever the processors do meanwhile */
+	return getppid() == w->privd && (!w->stop || w->order.strike >= (int32_t)i);
 }
 
 /* How many were begun; -1: it cannot go on. */
@@ -166,11 +169,12 @@ static int carry_out_all(struct worker *w)
 	struct record record;
 
 	w->bytes = 0;
+	w->stop = false;
 	for (uint32_t i = 0; i < w->order.n; i++) {
 		record = record_of(w, &w->order.request[i]);
 		if (record_begin(w->record, &record) < 0)
 			return -1;
-		if (i && !wanted(w))
+		if (i && !wanted(w, i))
 			return record_end(w->record, &w->done) < 0 ? -1 : (int)i;
 		if (carry_out(w, i, &record) < 0)
 			return -1;
