@@ -10,16 +10,6 @@
 #include "host/holders.h"
 #include "plan/privd_client.h"
 
-static struct privd_address address_out(struct pci_address a)
-{
-	return (struct privd_address){ a.domain, a.bus, a.device, a.function, 1 };
-}
-
-struct pci_address privd_address_in(struct privd_address a)
-{
-	return (struct pci_address){ a.domain, a.bus, a.device, a.function };
-}
-
 struct privd_request privd_request_new(enum privd_op op, const struct pci_address *address)
 {
 	struct privd_request request = {
@@ -27,7 +17,7 @@ struct privd_request privd_request_new(enum privd_op op, const struct pci_addres
 	};
 
 	if (address)
-		request.address = address_out(*address);
+		request.address = privd_address_out(*address);
 	return request;
 }
 
@@ -389,7 +379,7 @@ static struct privd_request request_about(enum privd_op op, const struct list *a
 	struct privd_request request = privd_request_new(op, NULL);
 
 	for (; i < addresses->n && request.n_addresses < PRIVD_ADDRESSES; i++)
-		request.addresses[request.n_addresses++] = address_out(all[i]);
+		request.addresses[request.n_addresses++] = privd_address_out(all[i]);
 	return request;
 }
 

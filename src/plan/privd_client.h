@@ -66,7 +66,6 @@ uint64_t privd_next_id(struct privd *privd);
 
 /* A request with its header filled in (id 0: privd_call gives it one). Address may be NULL. */
 struct privd_request privd_request_new(enum privd_op op, const struct pci_address *address);
-struct pci_address privd_address_in(struct privd_address address);
 
 /* A long answer: `length` bytes of the reply, in a sealed memfd from `at` on. fd -1: there is none. */
 struct privd_data {

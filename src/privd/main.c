@@ -242,8 +242,7 @@ static void name_operation(const struct privd_reply *reply, struct strbuf *to)
 	char text[PCI_ADDRESS_TEXT] = "-";
 
 	if (a->set)
-		pci_address_format(
-			(struct pci_address){ a->domain, a->bus, a->device, a->function }, text);
+		pci_address_format(privd_address_in(*a), text);
 	strbuf_printf(to, "%s %s", privd_op_name(reply->ended ? reply->ended : reply->header.op), text);
 }
 
@@ -300,8 +299,7 @@ static void answer_live(uint64_t from, const struct privd_chain *asked)
 	if (bytes) {
 		data = memfd_create("privd-live", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 		if (data < 0 || write(data, live, bytes) != (ssize_t)bytes ||
-		    fcntl(data, F_ADD_SEALS,
-			  ANSWER_SEALS)) {
+		    fcntl(data, F_ADD_SEALS, ANSWER_SEALS)) {
 			reply->status = PRIVD_FAILED;
 			reply->error = errno;
 			bytes = 0;

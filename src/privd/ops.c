@@ -228,8 +228,7 @@ enum privd_status op_run(struct op *op)
 	if (op->request->value > table[number].max)
 		return PRIVD_RANGE;
 	if (a->set)
-		pci_address_format((struct pci_address){ a->domain, a->bus, a->device, a->function },
-				   op->device);
+		pci_address_format(privd_address_in(*a), op->device);
 	if (a->set && !op->known)
 		status = device_check(op, table[number].bridge);
 	if (status != PRIVD_OK)

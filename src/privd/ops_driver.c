@@ -62,11 +62,8 @@ static bool is_silent(const struct op *op)
 /* Straight before the write: does the kernel count nobody who uses it through that driver? */
 static bool nobody_counted(const struct op *op)
 {
-	const struct privd_address *a = &op->request->address;
-
-	return op->request->name[0] &&
-	       holders_ruled_out(op->root, (struct pci_address){ a->domain, a->bus, a->device, a->function },
-				 op->request->name);
+	return op->request->name[0] && holders_ruled_out(op->root, privd_address_in(op->request->address),
+							 op->request->name);
 }
 
 enum privd_status op_unbind(struct op *op)

@@ -12,16 +12,6 @@
 
 #define PUT(field, text) snprintf(field, sizeof(field), "%s", (text) ?: "")
 
-static struct privd_address address_out(struct pci_address a)
-{
-	return (struct privd_address){ a.domain, a.bus, a.device, a.function, 1 };
-}
-
-static struct pci_address address_in(struct privd_address a)
-{
-	return (struct pci_address){ a.domain, a.bus, a.device, a.function };
-}
-
 /* The reason goes out as the long answer. */
 static enum privd_status unreadable(struct op *op, const struct error *err)
 {
@@ -36,7 +26,7 @@ static enum privd_status functions_read(struct op *op, struct arena *arena, stru
 	struct error err = { 0 };
 
 	for (uint32_t i = 0; i < r->n_addresses; i++) {
-		struct pci_address address = address_in(r->addresses[i]);
+		struct pci_address address = privd_address_in(r->addresses[i]);
 		struct function *f = NULL;
 
 		if (function_read_brief(op->root, address, &f, &err) < 0)
@@ -48,7 +38,7 @@ static enum privd_status functions_read(struct op *op, struct arena *arena, stru
 
 static enum privd_status holder_out(struct op *op, const struct holder *holder)
 {
-	struct privd_holder out = { .pid = holder->pid, .address = address_out(holder->address) };
+	struct privd_holder out = { .pid = holder->pid, .address = privd_address_out(holder->address) };
 
 	PUT(out.kind, holder->kind);
 	PUT(out.name, holder->name);
@@ -88,7 +78,7 @@ enum privd_status op_read_holders(struct op *op)
 
 static enum privd_status critical_out(struct op *op, const struct critical *critical)
 {
-	struct privd_critical out = { .address = address_out(critical->address) };
+	struct privd_critical out = { .address = privd_address_out(critical->address) };
 
 	PUT(out.code, critical->code);
 	PUT(out.why, critical->why);
@@ -118,7 +108,7 @@ enum privd_status op_read_critical(struct op *op)
 	int n;
 
 	for (uint32_t i = 0; i < r->n_addresses; i++)
-		*list_add(arena, &addresses, struct pci_address) = address_in(r->addresses[i]);
+		*list_add(arena, &addresses, struct pci_address) = privd_address_in(r->addresses[i]);
 	n = addresses.n ? critical_carried(op->root, &addresses, arena, &critical, &err)
 			: find_all(op, arena, &critical, &err);
 	if (n < 0)

@@ -123,7 +123,7 @@ static bool is_on_vfio(const struct op *op, const struct privd_address *a)
 {
 	char address[PCI_ADDRESS_TEXT], path[OP_PATH], driver[64];
 
-	pci_address_format((struct pci_address){ a->domain, a->bus, a->device, a->function }, address);
+	pci_address_format(privd_address_in(*a), address);
 	snprintf(path, sizeof(path), "sys/bus/pci/devices/%s/driver", address);
 	return fdpath_link_name(op->root->fd, path, driver, sizeof(driver)) > 0 && driver_is_vfio(driver);
 }

@@ -95,6 +95,16 @@ const char *const privd_modules[] = {
 static const char *const reset_words[] = { "device_specific", "acpi", "flr", "af_flr", "pm", "bus",
 					   "cxl_bus" };
 
+struct pci_address privd_address_in(struct privd_address a)
+{
+	return (struct pci_address){ a.domain, a.bus, a.device, a.function };
+}
+
+struct privd_address privd_address_out(struct pci_address a)
+{
+	return (struct privd_address){ a.domain, a.bus, a.device, a.function, 1 };
+}
+
 const char *privd_op_name(unsigned op)
 {
 	return op < PRIVD_OPS ? ops[op].name : ops[PRIVD_NONE].name;

@@ -25,6 +25,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/address.h"
+
 #define PRIVD_SOCKET "/run/horcrux-privd.sock"
 
 enum {
@@ -220,6 +222,10 @@ _Static_assert(sizeof(struct privd_child) == 40, "no padding");
 _Static_assert(sizeof(struct privd_holder) == 320, "no padding");
 _Static_assert(sizeof(struct privd_critical) == 496, "no padding");
 _Static_assert(sizeof(struct privd_type) == 656, "no padding");
+
+struct pci_address privd_address_in(struct privd_address address);
+/* One that is set. */
+struct privd_address privd_address_out(struct pci_address address);
 
 /* "unbind", "read_rom": for logs, faults and messages; "none" for what is no operation. */
 const char *privd_op_name(unsigned op);
