@@ -244,7 +244,7 @@ int fdpath_each(int root, const char *path, fdpath_entry *each, void *data)
 		for (ssize_t at = 0; at < n && !r; at += entry->d_reclen) {
 			entry = (const void *)(buf + at);
 			if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
-				r = each(data, dir, entry->d_name);
+				r = each(data, dir, entry);
 		}
 	return n < 0 && errno != ENOENT ? -errno : r; /* ENOENT: it was removed meanwhile */
 }
@@ -254,12 +254,11 @@ struct listing {
 	struct list *names;
 };
 
-static int add_name(void *data, int dir, const char *name)
+static int add_name(void *data, int dir UNUSED, const struct dirent64 *entry)
 {
 	struct listing *listing = data;
 
-	(void)dir;
-	list_add_string(listing->arena, listing->names, arena_strdup(listing->arena, name));
+	list_add_string(listing->arena, listing->names, arena_strdup(listing->arena, entry->d_name));
 	return 0;
 }
 

@@ -60,7 +60,8 @@ int fdpath_exists(int root, const char *path);
 
 /* Calls each() for every entry but . and .., with the directory's descriptor; stops at the first
  * that is not 0, and returns that; 0 or -errno. */
-typedef int fdpath_entry(void *data, int dir, const char *name);
+struct dirent64;
+typedef int fdpath_entry(void *data, int dir, const struct dirent64 *entry);
 int fdpath_each(int root, const char *path, fdpath_entry *each, void *data);
 /* The names in it, sorted as text, in the arena. Their number or -errno (*names untouched). */
 int fdpath_list(int root, const char *path, struct arena *arena, struct list *names);

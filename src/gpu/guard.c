@@ -230,9 +230,7 @@ static void guard_critical(const struct judged *j)
 			refuse_critical(j, pci_address_format(c->address, address), c);
 }
 
-/* vfio-pci evicts the firmware's framebuffer from VGA controllers, and from nothing else
- * (drivers/vfio/pci/vfio_pci_core.c, vfio_pci_vga_init). */
-static bool framebuffer_matters(const struct function *f)
+bool guard_wants_framebuffers(const struct function *f)
 {
 	return f->class >> 16 == 0x03 && f->class >> 8 != 0x0300;
 }
@@ -243,7 +241,7 @@ static void guard_framebuffer(const struct judged *j)
 
 	for (size_t i = 0; i < j->unit->n; i++) {
 		f = j->unit->functions[i];
-		if (!framebuffer_matters(f))
+		if (!guard_wants_framebuffers(f))
 			continue;
 		if (!j->facts->framebuffers) {
 			plan_refuse_unknown(j->plan, "boot_framebuffer", f->text,

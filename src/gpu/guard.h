@@ -54,3 +54,9 @@ void guard_unit(struct plan *plan, const struct card_facts *facts, const struct 
 
 /* The settings of one function; NULL when they are not among them. */
 const struct function_settings *settings_find(const struct list *settings, struct pci_address address);
+
+/*
+ * Does a boot framebuffer in its memory speak against giving it to a VM? vfio-pci evicts it from VGA
+ * controllers, and from nothing else (drivers/vfio/pci/vfio_pci_core.c, vfio_pci_vga_init).
+ */
+bool guard_wants_framebuffers(const struct function *f);

@@ -105,6 +105,15 @@ static bool nobody_has(struct gpu_services *services, const struct gpu_unit *uni
 	return true;
 }
 
+/* What is on vfio has no framebuffer, and so no console. */
+static bool any_off_vfio(const struct gpu_unit *unit)
+{
+	for (size_t i = 0; i < unit->n; i++)
+		if (!driver_is_vfio(unit->functions[i]->driver))
+			return true;
+	return false;
+}
+
 static int read_holders(struct gpu_services *services, struct card_look *look, bool locked,
 			struct error *err)
 {
@@ -118,7 +127,8 @@ static int read_holders(struct gpu_services *services, struct card_look *look, b
 		*list_add(look->arena, &functions, const struct function *) = look->unit.functions[i];
 	}
 	if (nobody_has(services, &look->unit, locked))
-		r = holders_console(services->root, &functions, look->arena, found, &why);
+		r = !any_off_vfio(&look->unit) ? 0
+		    : holders_console(services->root, &functions, look->arena, found, &why);
 	else
 		r = privd_holders(services->privd, &addresses, look->arena, found, &why);
 	if (r < 0)
@@ -165,24 +175,29 @@ static int read_critical(struct gpu_services *services, struct card_look *look, 
 	    privd_carried(services->privd, &addresses, look->arena, found, &why) < 0)
 		return cannot_tell(look, &why, &look->facts.gpu.critical_unknown, err);
 	if (addresses.n)
-		critical_displays(services->root, look->inventory, look->arena, found);
+		critical_displays(services->root, look->inventory, &addresses, look->arena, found);
 	look->facts.gpu.critical = found;
 	return 0;
 }
 
+/* The helper sees where they lie; whether there are any, anybody. */
 static int read_framebuffers(struct gpu_services *services, struct card_look *look, struct error *err)
 {
 	struct list functions = { 0 }, *found = arena_new_of(look->arena, struct list);
 	struct error why = { 0 };
 	const char *text = NULL;
 
-	for (size_t i = 0; i < look->unit.n; i++)
-		*list_add(look->arena, &functions, const struct function *) = look->unit.functions[i];
-	if (privd_iomem(services->privd, look->arena, &text, &why) < 0 ||
-	    iomem_boot_framebuffers(text, &functions, look->arena, found, &why) < 0)
-		return cannot_tell(look, &why, &look->facts.framebuffers_unknown, err);
 	look->facts.framebuffers = found;
-	return 0;
+	for (size_t i = 0; i < look->unit.n; i++)
+		if (guard_wants_framebuffers(look->unit.functions[i]))
+			*list_add(look->arena, &functions, const struct function *) = look->unit.functions[i];
+	if (!functions.n || iomem_no_framebuffers(services->root, look->arena))
+		return 0;
+	if (privd_iomem(services->privd, look->arena, &text, &why) >= 0 &&
+	    iomem_boot_framebuffers(text, &functions, look->arena, found, &why) >= 0)
+		return 0;
+	look->facts.framebuffers = NULL;
+	return cannot_tell(look, &why, &look->facts.framebuffers_unknown, err);
 }
 
 static const char *read_word(struct gpu_services *services, struct card_look *look,
@@ -319,10 +334,13 @@ static bool is_current(const struct gpu_services *services, const struct gpu_uni
 	return true;
 }
 
-/* The reads of the helper that follow, in one message; what has no room in it is asked for by itself. */
+/*
+ * The reads of the helper that follow, in one message, which it carries out while this thread reads the
+ * rest; what has no room in it, or comes of what changed meanwhile, is asked for by itself.
+ */
 static void ask_ahead(struct gpu_services *services, struct card_look *look, bool locked)
 {
-	const size_t room = 2 + 2 * look->unit.n < PRIVD_CHAIN_MAX ? 2 + 2 * look->unit.n : PRIVD_CHAIN_MAX;
+	const size_t room = 1 + 2 * look->unit.n < PRIVD_CHAIN_MAX ? 1 + 2 * look->unit.n : PRIVD_CHAIN_MAX;
 	struct privd_request *requests = arena_array(look->arena, room, struct privd_request);
 	const struct function *f;
 	struct list addresses = { 0 };
@@ -332,7 +350,6 @@ static void ask_ahead(struct gpu_services *services, struct card_look *look, boo
 	those_that_carry(look, true, &addresses);
 	if (addresses.n)
 		requests[n++] = privd_ask_carried(&addresses);
-	requests[n++] = privd_ask_iomem();
 	for (size_t i = 0; i < look->unit.n && n + 2 <= room; i++) {
 		f = look->unit.functions[i];
 		requests[n++] = privd_ask_override(f->address);
@@ -355,17 +372,21 @@ static int read_users(struct gpu_services *services, struct card_look *look, str
 static int just_changed(struct gpu_services *services, struct card_look *look, struct error *err)
 {
 	struct list functions = { 0 }, *critical = arena_new_of(look->arena, struct list);
-	struct list *holders = arena_new_of(look->arena, struct list);
+	struct list *holders = arena_new_of(look->arena, struct list), addresses = { 0 };
 	struct error why = { 0 };
 
+	look->facts.gpu.critical = critical;
+	look->facts.gpu.holders = holders;
+	those_that_carry(look, false, &addresses);
+	if (!addresses.n)
+		return 0;
 	for (size_t i = 0; i < look->unit.n; i++)
 		*list_add(look->arena, &functions, const struct function *) = look->unit.functions[i];
-	critical_displays(services->root, look->inventory, look->arena, critical);
-	look->facts.gpu.critical = critical;
-	if (holders_console(services->root, &functions, look->arena, holders, &why) < 0)
-		return cannot_tell(look, &why, &look->facts.gpu.holders_unknown, err);
-	look->facts.gpu.holders = holders;
-	return 0;
+	critical_displays(services->root, look->inventory, &addresses, look->arena, critical);
+	if (holders_console(services->root, &functions, look->arena, holders, &why) >= 0)
+		return 0;
+	look->facts.gpu.holders = NULL;
+	return cannot_tell(look, &why, &look->facts.gpu.holders_unknown, err);
 }
 
 int card_look_shown(struct gpu_services *services, const char *address, bool function_only,
@@ -390,11 +411,17 @@ int card_look_shown(struct gpu_services *services, const char *address, bool fun
 	return 0;
 }
 
-static int read_asked(struct gpu_services *services, struct card_look *look, bool locked,
-		      struct error *err)
+static int read_asked(struct gpu_services *services, const char *address, bool function_only, bool locked,
+		      struct card_look *look, struct error *err)
 {
-	if (read_holders(services, look, locked, err) < 0 || read_critical(services, look, true, err) < 0 ||
-	    read_framebuffers(services, look, err) < 0)
+	if (locked && look_again(services, address, look, err) < 0)
+		return -1;
+	unit_of(look, function_only);
+	look->facts.gpu.inventory = look->inventory;
+	look->facts.modules = services->root->real;
+	look->facts.vfio_driver = fdpath_exists(services->root->fd, "sys/bus/pci/drivers/vfio-pci") == 1;
+	if (card_look_record(services, look, err) < 0 || read_holders(services, look, locked, err) < 0 ||
+	    read_critical(services, look, true, err) < 0 || read_framebuffers(services, look, err) < 0)
 		return -1;
 	return read_settings(services, look, err);
 }
@@ -407,16 +434,8 @@ int card_look(struct gpu_services *services, const char *address, bool function_
 
 	if (find(services, address, function_only, &look, err) < 0)
 		return -1;
-	if (fresh && look_again(services, address, &look, err) < 0)
-		return -1;
-	unit_of(&look, function_only);
-	look.facts.gpu.inventory = look.inventory;
-	if (card_look_record(services, &look, err) < 0)
-		return -1;
-	look.facts.modules = services->root->real;
-	look.facts.vfio_driver = fdpath_exists(services->root->fd, "sys/bus/pci/drivers/vfio-pci") == 1;
 	ask_ahead(services, &look, fresh);
-	r = read_asked(services, &look, fresh, err);
+	r = read_asked(services, address, function_only, fresh, &look, err);
 	privd_ahead_end();
 	if (r < 0)
 		return -1;

@@ -21,9 +21,19 @@ enum {
 /* In the order of the answer. */
 static const char *const codes[] = { "critical", "console_card", "only_card", "unknown_carries" };
 
-bool critical_concerns(const struct function *f)
+static bool is_asked_about(const struct critical_search *search, struct pci_address address)
 {
-	return !f->bridge && !driver_is_vfio(f->driver);
+	if (!search->only)
+		return true;
+	for (LIST_EACH(const struct pci_address, it, search->only))
+		if (pci_address_equal(*it, address))
+			return true;
+	return false;
+}
+
+bool critical_concerns(const struct critical_search *search, const struct function *f)
+{
+	return !f->bridge && !driver_is_vfio(f->driver) && is_asked_about(search, f->address);
 }
 
 static const char *clean(struct arena *arena, const char *text)
@@ -115,9 +125,9 @@ int critical_find(const struct host_root *root, const struct inventory *inv, str
 }
 
 void critical_displays(const struct host_root *root, const struct inventory *inv,
-		       struct arena *arena, struct list *critical)
+		       const struct list *addresses, struct arena *arena, struct list *critical)
 {
-	struct critical_search search = { root, inv, arena, *critical };
+	struct critical_search search = { root, inv, arena, *critical, addresses };
 	struct list found = { 0 };
 
 	critical_consoles(&search);

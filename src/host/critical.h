@@ -39,11 +39,11 @@ int critical_find(const struct host_root *root, const struct inventory *inv, str
  * other as they were named. The host is read only where one of them can carry anything, which
  * the places of its disks and interfaces tell. As critical_find() otherwise.
  *
- * critical_displays: adds the facts about displays, of all functions of the inventory, to what was
- * found of them before, and orders all as critical_find() does. Needs nothing that is closed to
- * others than root.
+ * critical_displays: adds the facts about displays, of those of the inventory, to what was found of
+ * them before, and orders all as critical_find() does. Needs nothing that is closed to others than
+ * root.
  */
 int critical_carried(const struct host_root *root, const struct list *addresses,
 		     struct arena *arena, struct list *critical, struct error *err);
 void critical_displays(const struct host_root *root, const struct inventory *inv,
-		       struct arena *arena, struct list *critical);
+		       const struct list *addresses, struct arena *arena, struct list *critical);

@@ -14,6 +14,7 @@
 enum { TEXT = 512, CLASS_DISPLAY = 0x03 };
 
 struct console {
+	bool read;	       /* what follows is known */
 	const char *active;    /* words of /sys/class/tty/console/active; NULL unknown */
 	bool on_vt;	       /* one of them is a virtual terminal, or that is not known */
 	bool told;	       /* there is a list of vtconsoles */
@@ -60,34 +61,40 @@ static void read_vtconsoles(struct critical_search *search, struct console *cons
 	}
 }
 
-static void read_console(struct critical_search *search, struct console *console)
+/* Read when it is wanted: mostly nobody asks about a card that has anything to do with it. */
+static const struct console *read_console(struct critical_search *search, struct console *console)
 {
+	if (console->read)
+		return console;
+	console->read = true;
 	console->active = text_of(search, "sys/class/tty/console/active");
 	console->on_vt = !console->active || names_vt(console->active);
 	read_vtconsoles(search, console);
+	return console;
 }
 
-static const char *evidence_of(struct critical_search *search, const struct console *console,
-			       const char *first)
+static const char *evidence_of(struct critical_search *search, struct console *of, const char *first)
 {
+	const struct console *console = read_console(search, of);
+
 	return arena_printf(search->arena, "%s; console: %s; vtconsole: %s", first,
 			    console->active ?: "not told", console->vtconsole ?: "none bound");
 }
 
 /* The firmware's display. True when there is one. */
-static bool add_boot_vga(struct critical_search *search, const struct console *console)
+static bool add_boot_vga(struct critical_search *search, struct console *console)
 {
-	const char *why = console->on_vt
-				  ? "the host's console is on it: it is the display of the firmware"
-				  : "it is the display of the firmware";
 	bool found = false;
 
 	for (LIST_EACH(struct function *, f, &search->inv->functions)) {
 		if ((*f)->boot_vga != 1)
 			continue;
 		found = true;
-		if (critical_concerns(*f))
-			critical_add(search, *f, "console_card", why,
+		if (critical_concerns(search, *f))
+			critical_add(search, *f, "console_card",
+				     read_console(search, console)->on_vt
+					     ? "the host's console is on it: it is the display of the firmware"
+					     : "it is the display of the firmware",
 				     evidence_of(search, console, "boot_vga is 1"));
 	}
 	return found;
@@ -107,15 +114,20 @@ static const char *fb0_path(struct critical_search *search)
 	return sysfs_last_address(path, &address) ? arena_strdup(search->arena, path) : "";
 }
 
-static bool add_fb0(struct critical_search *search, const struct console *console, const char *path)
+/* True when it lies in a function. */
+static bool add_fb0(struct critical_search *search, struct console *console, const char *path)
 {
+	const struct console *now;
 	bool found = false;
 
 	for (LIST_EACH(struct function *, f, &search->inv->functions)) {
 		if ((*f)->bridge || !sysfs_below(path, (*f)->text))
 			continue;
 		found = true;
-		if (critical_concerns(*f) && (*f)->boot_vga != 1) /* else it was told */
+		if (!critical_concerns(search, *f) || (*f)->boot_vga == 1) /* that was told */
+			continue;
+		now = read_console(search, console);
+		if (now->fbcon || !now->told)
 			critical_add(search, *f, "console_card",
 				     "the host's console is on its framebuffer, /dev/fb0",
 				     evidence_of(search, console, "/sys/class/graphics/fb0"));
@@ -129,12 +141,12 @@ static const struct function *gpu_of(const struct card *card)
 }
 
 /* The console's framebuffer lies in one of the cards, and nothing says in which. */
-static void doubt_cards(struct critical_search *search, const struct console *console)
+static void doubt_cards(struct critical_search *search, struct console *console)
 {
 	for (LIST_EACH(struct card, card, &search->inv->cards)) {
 		const struct function *f = gpu_of(card);
 
-		if (f && !f->physfn && critical_concerns(f) && f->class >> 16 == CLASS_DISPLAY)
+		if (f && !f->physfn && critical_concerns(search, f) && f->class >> 16 == CLASS_DISPLAY)
 			critical_add(search, f, "unknown_carries",
 				     "the host's console may be on it: whose framebuffer /dev/fb0 "
 				     "is cannot be told",
@@ -155,7 +167,7 @@ static void add_only_card(struct critical_search *search)
 		only = f;
 		n++;
 	}
-	if (n == 1 && critical_concerns(only))
+	if (n == 1 && critical_concerns(search, only))
 		critical_add(search, only, "only_card",
 			     "it is the only card of the host, which then has no display",
 			     "/sys/bus/pci/devices shows no other");
@@ -164,15 +176,12 @@ static void add_only_card(struct critical_search *search)
 void critical_consoles(struct critical_search *search)
 {
 	struct console console = { 0 };
-	bool found;
-	const char *fb0;
+	bool found = add_boot_vga(search, &console);
+	const char *fb0 = fb0_path(search);
 
-	read_console(search, &console);
-	found = add_boot_vga(search, &console);
-	fb0 = fb0_path(search);
-	if (fb0 && *fb0 && (console.fbcon || !console.told))
+	if (fb0 && *fb0)
 		found |= add_fb0(search, &console, fb0);
-	if (!found && fb0 && console.on_vt && console.fbcon)
+	if (!found && fb0 && read_console(search, &console)->on_vt && console.fbcon)
 		doubt_cards(search, &console);
 	add_only_card(search);
 }

@@ -213,7 +213,7 @@ static int unlisted(struct critical_search *search, int r, struct error *err)
 	if (!critical_unreadable(r))
 		return error_errno(err, ERROR_SYSTEM, -r, "/sys/class/block cannot be read");
 	for (LIST_EACH(struct function *, f, &search->inv->functions))
-		if (critical_concerns(*f) && (*f)->driver && (*f)->class >> 16 == CLASS_STORAGE)
+		if (critical_concerns(search, *f) && (*f)->driver && (*f)->class >> 16 == CLASS_STORAGE)
 			critical_add(search, *f, "unknown_carries",
 				     "its disks cannot be listed, so what is on them is not known",
 				     r == -ENOENT ? "there is no /sys/class/block"
@@ -232,7 +232,7 @@ int critical_disks(struct critical_search *search, struct error *err)
 	if (r < 0)
 		return error_errno(err, ERROR_SYSTEM, -r, "what is mounted cannot be read");
 	for (LIST_EACH(struct function *, f, &search->inv->functions))
-		if (critical_concerns(*f))
+		if (critical_concerns(search, *f))
 			walk_function(&s, *f);
 	resolve_unexplained(&s);
 	return 0;

@@ -68,7 +68,7 @@ static bool add_facts(struct net_search *s, const struct chain *chain,
 		if (!sysfs_below(chain->netdev->path, (*f)->text))
 			continue;
 		found = true;
-		if (critical_concerns(*f))
+		if (critical_concerns(s->search, *f))
 			critical_add(s->search, *f, chain->ovs ? "unknown_carries" : "critical",
 				     why, evidence);
 	}
@@ -252,7 +252,7 @@ int critical_nics(struct critical_search *search, struct error *err)
 		follow_ssh(&s);
 	}
 	for (LIST_EACH(struct function *, f, &search->inv->functions))
-		if (critical_concerns(*f))
+		if (critical_concerns(search, *f))
 			doubt_function(&s, *f);
 	return 0;
 }

@@ -13,10 +13,11 @@ struct critical_search {
 	const struct inventory *inv;
 	struct arena *arena;
 	struct list facts; /* struct critical, as they were found */
+	const struct list *only; /* struct pci_address: no others are asked about; NULL: all */
 };
 
-/* Does the host live on it at all? No bridge, and not given to vfio. */
-bool critical_concerns(const struct function *f);
+/* Is it asked about, and does the host live on it at all? No bridge, and not given to vfio. */
+bool critical_concerns(const struct critical_search *search, const struct function *f);
 /* One fact, once. Texts are copied, cut to CRITICAL_WHY and cleaned of control characters. */
 void critical_add(struct critical_search *search, const struct function *f, const char *code,
 		  const char *why, const char *evidence);

@@ -6,7 +6,9 @@
 #include "host/holders.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -483,14 +485,53 @@ static bool class_counted(const struct host_root *root, const char *class,
 	return true;
 }
 
+/*
+ * What a function's directory has below it without a device of another driver: what the core, classes and
+ * GPU drivers put there. "*": whatever follows. An i2c adapter's clients have no such nodes.
+ */
+static const char *const own_directories[] = {
+	"accel",  "drm",  "drm_dp_aux_dev", "fw_version", "gpu_od",   "graphics", "hdaudio*", "hwmon",	"i2c-*",
+	"link",	  "leds", "msi_irqs",	    "power",	  "ras",      "sound",	  "vfio-dev", "wakeup",
+};
+
+static bool is_own_directory(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(own_directories); i++)
+		if (!fnmatch(own_directories[i], name, 0))
+			return true;
+	return false;
+}
+
+static int visit_directory(void *vfio, int dir UNUSED, const struct dirent64 *entry)
+{
+	if (entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN)
+		return 0;
+	*(bool *)vfio |= !strcmp(entry->d_name, "vfio-dev");
+	return !is_own_directory(entry->d_name);
+}
+
+/* All nodes below it are its driver's, as far as that is to be asked of each class. */
+static bool owns_its_nodes(const struct host_root *root, struct pci_address address, bool *vfio)
+{
+	char path[SYSFS_PATH], text[PCI_ADDRESS_TEXT];
+
+	*vfio = false;
+	snprintf(path, sizeof(path), "sys/bus/pci/devices/%s", pci_address_format(address, text));
+	return !fdpath_each(root->fd, path, visit_directory, vfio);
+}
+
 bool holders_ruled_out(const struct host_root *root, struct pci_address address,
 		       const char *driver)
 {
 	char module[SYSFS_PATH];
+	bool vfio;
 
 	snprintf(module, sizeof(module), "sys/bus/pci/drivers/%.60s/module", driver);
 	if (!module_unused(root, module))
 		return false;
+	if (owns_its_nodes(root, address, &vfio))
+		return class_counted(root, "i2c-dev", address) &&
+		       (!vfio || class_counted(root, "vfio-dev", address));
 	for (size_t i = 0; i < ARRAY_SIZE(node_classes); i++)
 		if (!class_counted(root, node_classes[i].class, address))
 			return false;

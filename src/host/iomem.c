@@ -8,7 +8,10 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "base/fdpath.h"
+
 enum {
+	TEXT_MAX = 4 << 20,
 	LEVELS = 16, /* the kernel prints 5 (MAX_IORES_LEVEL) */
 	NO_BAR = -1,
 };
@@ -151,4 +154,22 @@ int iomem_boot_framebuffers(const char *text, const struct list *functions, stru
 		return error_hint(err, "only root sees them; run this as root");
 	}
 	return (int)(found->n - walk.first);
+}
+
+bool iomem_no_framebuffers(const struct host_root *root, struct arena *arena)
+{
+	struct range range;
+	const char *text;
+	bool any = false;
+
+	if (fdpath_read_all(root->fd, "proc/iomem", TEXT_MAX, arena, &text) < 0)
+		return false;
+	while (*text) {
+		if (!parse_line(&text, &range))
+			continue;
+		any = true;
+		if (is_framebuffer(&range))
+			return false;
+	}
+	return any;
 }

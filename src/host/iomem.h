@@ -8,6 +8,7 @@
 #pragma once
 
 #include "host/pci.h"
+#include "host/root.h"
 
 struct boot_framebuffer {
 	struct pci_address address; /* the function whose BAR it lies in */
@@ -22,3 +23,9 @@ struct boot_framebuffer {
  */
 int iomem_boot_framebuffers(const char *text, const struct list *functions, struct arena *arena,
 			    struct list *found, struct error *err);
+
+/*
+ * True when /proc/iomem names none at all, which anybody may read. False when it names one, or cannot be
+ * read.
+ */
+bool iomem_no_framebuffers(const struct host_root *root, struct arena *arena);

@@ -7,6 +7,7 @@
  */
 #include "host/processes.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -93,13 +94,13 @@ struct pass {
 	int refused;	       /* -errno: it may not be seen */
 };
 
-static int visit_link(void *data, int dir, const char *name)
+static int visit_link(void *data, int dir, const struct dirent64 *entry)
 {
 	struct pass *pass = data;
 	char target[PATH_TEXT];
 	ssize_t n;
 
-	n = fdpath_entry_link(dir, name, target, sizeof(target));
+	n = fdpath_entry_link(dir, entry->d_name, target, sizeof(target));
 	if (n < 0)
 		return is_gone((int)n) || n == -EINVAL || n == -ENAMETOOLONG ? 0 : (int)n;
 	if (!n)
@@ -168,13 +169,13 @@ static int visit_one(struct pass *pass, const char *of)
 	return maps < 0 && !is_gone(maps) ? maps : r;
 }
 
-static int visit_thread(void *data, int dir, const char *tid)
+static int visit_thread(void *data, int dir UNUSED, const struct dirent64 *entry)
 {
+	const char *tid = entry->d_name;
 	struct pass *pass = data;
 	char of[PROC_PATH];
 	int r;
 
-	(void)dir;
 	if (!pid_of(tid) || pid_of(tid) == pass->pid)
 		return 0;
 	snprintf(of, sizeof(of), "%lld/task/%lld", (long long)pass->pid, (long long)pid_of(tid));
@@ -221,8 +222,9 @@ static int64_t find_kthreadd(const struct host_root *root)
 	return is_kernel_thread(root->fd, "proc/2") ? 2 : 0;
 }
 
-static int visit_process(void *data, int proc, const char *name)
+static int visit_process(void *data, int proc, const struct dirent64 *entry)
 {
+	const char *name = entry->d_name;
 	struct pass *pass = data;
 
 	pass->proc = proc;

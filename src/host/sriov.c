@@ -8,6 +8,7 @@
  * and later, where the vendor keeps mdev); vendor VFIO, with nvidia/creatable_vgpu_types on each VF
  * (kernel 6.8 and later). Once VFs are on, the PF itself shows none.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,11 +93,11 @@ static const char *vf_interface(struct device_dir *dir)
 
 /* Is that mdev an instance on one of these VFs (struct pci_address)? Its link goes through its
  * parents. */
-static int is_on(void *vfs, int dir, const char *name)
+static int is_on(void *vfs, int dir, const struct dirent64 *entry)
 {
 	char target[LINK_TEXT], part[PCI_ADDRESS_TEXT + 2], text[PCI_ADDRESS_TEXT];
 
-	if (fdpath_entry_link(dir, name, target, sizeof(target)) < 0)
+	if (fdpath_entry_link(dir, entry->d_name, target, sizeof(target)) < 0)
 		return 0;
 	for (LIST_EACH(struct pci_address, vf, (const struct list *)vfs)) {
 		snprintf(part, sizeof(part), "/%s/", pci_address_format(*vf, text));

@@ -2,6 +2,7 @@
 /* See sysfs.h. */
 #include "host/sysfs.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,8 +95,9 @@ struct class_listing {
 	struct list *entries;
 };
 
-static int add_entry(void *data, int dir, const char *name)
+static int add_entry(void *data, int dir, const struct dirent64 *found)
 {
+	const char *name = found->d_name;
 	const struct class_listing *listing = data;
 	char target[SYSFS_PATH], link[SYSFS_PATH], path[SYSFS_PATH];
 	struct sysfs_entry *entry = list_add(listing->arena, listing->entries, struct sysfs_entry);

@@ -461,13 +461,13 @@ static int await_reply(struct privd *p, struct pending *me, const struct asked *
 			       "`journalctl -u horcrux-privd` says more");
 }
 
-/* Sends it and waits. 0 with me->reply, or -1. */
-static int exchange(struct privd *p, const struct asked *asked, struct pending *me, struct error *err)
+/* It is under way from now on, until forget() of it. 0, or -1: it could not be sent. */
+static int send_off(struct privd *p, const struct asked *asked, struct pending *me, struct error *err)
+	REQUIRES(lock)
 {
 	int r;
 
 	condition_init(&me->done);
-	lock_take(&lock);
 	if (!asked->message->id)
 		asked->message->id = next_id(p);
 	me->id = asked->message->id;
@@ -476,13 +476,29 @@ static int exchange(struct privd *p, const struct asked *asked, struct pending *
 	r = put(p, asked->message, err);
 	if (!r)
 		me->state = WAITING;
+	return r;
+}
+
+/* What comes now is nobody's any more. */
+static void forget(struct privd *p, struct pending *me) REQUIRES(lock)
+{
+	take_out(p, me);
+	pthread_cond_destroy(&me->done);
+}
+
+/* Sends it and waits. 0 with me->reply, or -1. */
+static int exchange(struct privd *p, const struct asked *asked, struct pending *me, struct error *err)
+{
+	int r;
+
+	lock_take(&lock);
+	r = send_off(p, asked, me, err);
 	if (!r && asked->writes)
 		fault_inside();
 	if (!r)
 		r = await_reply(p, me, asked, err);
-	take_out(p, me);
+	forget(p, me);
 	lock_give(&lock);
-	pthread_cond_destroy(&me->done);
 	return r;
 }
 
@@ -576,31 +592,68 @@ int privd_chain(struct privd *p, const struct privd_request *requests, size_t n,
 /* ---- asking ahead ---- */
 
 static _Thread_local struct {
+	struct privd *privd;
 	struct privd_chain *chain; /* NULL: nothing was asked for ahead */
-	struct privd_chain_reply reply;
-	int data;
+	struct pending me;
+	bool under_way;
 } ahead;
 
 void privd_ahead(struct privd *p, const struct privd_request *requests, size_t n)
 {
-	CLEAN_FREE struct privd_chain *chain = n > 1 ? chain_new(p, requests, n) : NULL;
-	const struct asked asked = { chain ? &chain->header : NULL, n, false, NULL };
-	struct pending me = { .data = -1 };
+	struct asked asked = { .n = n };
+	int r;
 
 	privd_ahead_end();
 	/* who wants it then waits for a connection, and not twice */
-	if (!chain || !privd_connected(p) || exchange(p, &asked, &me, NULL) < 0)
+	if (!n || !privd_connected(p))
 		return;
-	ahead.chain = TAKE_PTR(chain);
-	ahead.reply = me.reply;
-	ahead.data = me.data;
+	ahead.privd = p;
+	ahead.chain = chain_new(p, requests, n);
+	ahead.me = (struct pending){ .data = -1 };
+	asked.message = &ahead.chain->header;
+	lock_take(&lock);
+	r = send_off(p, &asked, &ahead.me, NULL);
+	if (r < 0)
+		forget(p, &ahead.me);
+	lock_give(&lock);
+	ahead.under_way = !r;
+	if (r < 0)
+		privd_ahead_end();
+}
+
+/* True: there is an answer to it. */
+static bool ahead_is_here(void)
+{
+	struct asked asked = { .n = ahead.chain ? ahead.chain->n : 0 };
+	struct privd *p = ahead.privd;
+	int r;
+
+	if (!ahead.chain || !ahead.under_way)
+		return ahead.chain;
+	asked.message = &ahead.chain->header;
+	lock_take(&lock);
+	r = await_reply(p, &ahead.me, &asked, NULL);
+	forget(p, &ahead.me);
+	lock_give(&lock);
+	ahead.under_way = false;
+	if (r < 0)
+		privd_ahead_end();
+	return !r;
 }
 
 void privd_ahead_end(void)
 {
+	struct privd *p = ahead.privd;
+
 	if (!ahead.chain)
 		return;
-	cleanup_closep(&ahead.data);
+	if (ahead.under_way) {
+		lock_take(&lock);
+		forget(p, &ahead.me);
+		lock_give(&lock);
+		ahead.under_way = false;
+	}
+	cleanup_closep(&ahead.me.data);
 	free(ahead.chain);
 	ahead.chain = NULL;
 }
@@ -614,22 +667,33 @@ static bool same_request(const struct privd_request *a, const struct privd_reque
 	       !memcmp((const char *)a + from, (const char *)b + from, sizeof(*a) - from);
 }
 
+/* Which of them it is; as many as there are: none. */
+static uint32_t which_ahead(const struct privd_request *request)
+{
+	uint32_t i = 0;
+
+	while (ahead.chain && i < ahead.chain->n && !same_request(&ahead.chain->request[i], request))
+		i++;
+	return i;
+}
+
 /* True: it was asked for ahead, and done; what was not is asked for again, and says why. */
 static bool told_ahead(const struct privd_request *request, struct privd_reply *reply,
 		       struct privd_data *data)
 {
+	uint32_t which = which_ahead(request);
 	off_t at = 0;
 
-	for (uint32_t i = 0; ahead.chain && i < ahead.chain->n && i < ahead.reply.n; i++) {
-		*reply = ahead.reply.reply[i];
-		if (reply->status == PRIVD_OK && same_request(&ahead.chain->request[i], request)) {
-			if (data && reply->length)
-				*data = (struct privd_data){ fcntl(ahead.data, F_DUPFD_CLOEXEC, 0), at };
-			return true;
-		}
-		at += (off_t)reply->length;
-	}
-	return false;
+	if (!ahead.chain || which == ahead.chain->n || !ahead_is_here() || which >= ahead.me.reply.n)
+		return false;
+	*reply = ahead.me.reply.reply[which];
+	if (reply->status != PRIVD_OK)
+		return false;
+	for (uint32_t i = 0; i < which; i++)
+		at += (off_t)ahead.me.reply.reply[i].length;
+	if (data && reply->length)
+		*data = (struct privd_data){ fcntl(ahead.me.data, F_DUPFD_CLOEXEC, 0), at };
+	return true;
 }
 
 int privd_call_data(struct privd *p, const struct privd_request *request, struct privd_reply *reply,

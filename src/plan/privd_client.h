@@ -82,9 +82,10 @@ int privd_call(struct privd *privd, const struct privd_request *request, struct 
 int privd_call_data(struct privd *privd, const struct privd_request *request,
 		    struct privd_reply *reply, struct privd_data *data, struct error *err);
 /*
- * Ask for several reads (n, at most PRIVD_CHAIN_MAX) with one message. Until privd_ahead_end() the same
- * requests by this thread, by whichever call below, are answered with what they read then. What failed is
- * asked for again when it is wanted, so nothing is told of failure here.
+ * Ask for reads (n, at most PRIVD_CHAIN_MAX) with one message, and do not wait. Until privd_ahead_end()
+ * the same requests by this thread, by whichever call below, are answered with what they read then. What
+ * failed is asked for again when it is wanted, so nothing is told of failure here. One at a time for each
+ * thread; what is not wanted in the end is not waited for.
  */
 void privd_ahead(struct privd *privd, const struct privd_request *requests, size_t n);
 void privd_ahead_end(void);

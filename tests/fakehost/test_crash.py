@@ -184,7 +184,7 @@ def test_killed_again_while_recovering(m, change, first, kind):
 # ---- the helper ----
 
 BIND_OPS = ("power", "d3cold", "override", "unbind_lock", "unbind", "bind",
-            "read_override", "read_lock", "viable", "read_holders", "read_critical", "read_iomem")
+            "read_override", "read_lock", "viable", "read_holders", "read_critical")
 
 
 def arm(m):

@@ -490,7 +490,7 @@ static struct list ask_halves(struct described *host, const struct list *address
 
 	assert_true(critical_carried(&host->tree.root, addresses, host->arena, &found, &err) ==
 		    (int)found.n);
-	critical_displays(&host->tree.root, host->inv, host->arena, &found);
+	critical_displays(&host->tree.root, host->inv, addresses, host->arena, &found);
 	return found;
 }
 

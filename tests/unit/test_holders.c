@@ -171,13 +171,20 @@ static const struct {
 	{ "an AUX channel is not waited for",
 	  NODES COUNT("amdgpu", "0") I2C_DEV("0") "link sys/class/drm_dp_aux_dev/drm_dp_aux0 ../../devices/" GPU
 	  "/drm/card0/card0-DP-1/drm_dp_aux0\n", 0, "amdgpu", true },
-	{ "the card is virtio's", COUNT("virtio-pci", "0")
+	{ "the card is virtio's", COUNT("virtio-pci", "0") "file sys/devices/" GPU "/virtio0/uevent -\n"
 	  "link sys/class/drm/card0 ../../devices/" GPU "/virtio0/drm/card0\n", 0, "virtio-pci", false },
-	{ "sound on USB", COUNT("xhci_hcd", "0") "link sys/class/sound/controlC1 ../../devices/" AUDIO
+	{ "sound on USB", COUNT("xhci_hcd", "0") "file sys/devices/" AUDIO "/usb1/uevent -\n" "link sys/class/sound/controlC1 ../../devices/" AUDIO
 	  "/usb1/1-2/1-2:1.0/sound/card1/controlC1\n", 1, "xhci_hcd", false },
-	{ "a class that only begins so", COUNT("amdgpu", "0")
+	{ "a class that only begins so", COUNT("amdgpu", "0") "file sys/devices/" GPU "/drmx/uevent -\n"
 	  "link sys/class/drm/card0 ../../devices/" GPU "/drmx/drm/card0\n", 0, "amdgpu", false },
-	{ "VFIO by groups", COUNT("vfio-pci", "0") VFIO_NODE, 1, "vfio-pci", true },
+	{ "another device below it, of which nobody has a node",
+	  NODES COUNT("amdgpu", "0") I2C_DEV("0") "file sys/devices/" GPU "/amdgpu.auxiliary/uevent -\n", 0,
+	  "amdgpu", true },
+	{ "its own nodes alone, and those of others besides",
+	  NODES COUNT("amdgpu", "0") "file sys/devices/" GPU "/drm/card0/dev 226:0\n"
+	  "file sys/devices/" GPU "/i2c-3/name x\n" I2C_DEV("0"), 0, "amdgpu", true },
+	{ "VFIO by groups", COUNT("vfio-pci", "0") VFIO_NODE "file sys/devices/" AUDIO "/vfio-dev/vfio3/uevent -\n",
+	  1, "vfio-pci", true },
 	{ "VFIO with nodes", COUNT("vfio-pci", "0") VFIO_NODE
 	  "file sys/devices/" AUDIO "/vfio-dev/vfio3/dev 510:3\n", 1, "vfio-pci", false },
 };

@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include "host/iomem.h"
+#include "tree.h"
 
 struct test_case {
 	const char *name;
@@ -122,9 +123,41 @@ static void test_cases(void **state)
 	}
 }
 
+/* What anybody may ask: true is never wrong, and is said where it matters, also with hidden addresses. */
+static void test_none_at_all(void **state)
+{
+	static const struct {
+		const char *text;
+		bool expected;
+	} rows[] = {
+		{ NULL, false },
+		{ "", false },
+		{ "hello\n", false },
+		{ "00000000-00000000 : PCI Bus 0000:01\n  00000000-00000000 : 0000:01:00.0\n", true },
+		{ "00000000-00000000 : PCI Bus 0000:01\n    00000000-00000000 : BOOTFB\n", false },
+		{ "e0000000-e02fffff : efifbx\nhello\n", true },
+		{ "00000000-00000fff : Reserved\nhello\n  00000000-00000000 : simple-framebuffer.0", false },
+	};
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	struct tree tree;
+
+	(void)state;
+	tree_make(&tree);
+	for (size_t i = 0; i < ARRAY_SIZE(rows) + ARRAY_SIZE(cases); i++) {
+		const struct test_case *c = i < ARRAY_SIZE(rows) ? NULL : &cases[i - ARRAY_SIZE(rows)];
+
+		if (c || rows[i].text)
+			tree_file(&tree, "proc/iomem", c ? c->text : rows[i].text);
+		if (c ? iomem_no_framebuffers(&tree.root, arena) && (!c->expected || *c->expected)
+		      : iomem_no_framebuffers(&tree.root, arena) != rows[i].expected)
+			fail_msg("%s", c ? c->name : rows[i].text ?: "no file");
+	}
+	tree_remove(&tree);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_cases) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_cases), cmocka_unit_test(test_none_at_all) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

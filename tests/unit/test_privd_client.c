@@ -877,8 +877,6 @@ static void test_asking_ahead_may_fail(void **state)
 	struct ahead_player player = { .peer = f->peer };
 
 	await(f, &f->connections, 1);
-	privd_ahead(f->privd, requests, 1);	/* one alone is asked when it is wanted */
-	assert_silent(f);
 	assert_int_equal(pthread_create(&player.thread, NULL, lose_ahead, &player), 0);
 	privd_ahead(f->privd, requests, 2);
 	assert_int_equal(pthread_join(player.thread, NULL), 0);
@@ -891,6 +889,37 @@ static void test_asking_ahead_may_fail(void **state)
 	play_end(&again);
 	assert_silent(f);
 	privd_ahead_end();
+}
+
+static size_t descriptors(void)
+{
+	size_t n = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+/* It is sent before anybody wants it; who ends it does not wait, and what comes then is nobody's. */
+static void test_asking_ahead_waits_for_nobody(void **state)
+{
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	struct privd_request requests[] = { privd_ask_override(card), privd_ask_iomem(), privd_ask_vfio(7),
+					    privd_ask_override(second_card) };
+	struct player again = { .bytes = "nouveau", .n = 7 };
+	struct fixture *f = *state;
+	struct ahead_player player = { .peer = f->peer };
+	size_t before;
+
+	await(f, &f->connections, 1);
+	before = descriptors();
+	privd_ahead(f->privd, requests, ARRAY_SIZE(requests));
+	privd_ahead_end();
+	play_ahead(&player);
+	play_begin(f, &again);
+	assert_string_equal(override_of(f, arena, card), "nouveau");
+	play_end(&again);
+	assert_int_equal(descriptors(), before);
 }
 
 static void test_meanings(void **state)
@@ -976,7 +1005,7 @@ int main(void)
 		WITH_PEER(test_what_was_asked_ahead_is_known),
 		WITH_PEER(test_what_is_not_known_is_asked),
 		WITH_PEER(test_another_thread_asks_by_itself),
-		WITH_PEER(test_asking_ahead_may_fail),
+		WITH_PEER(test_asking_ahead_may_fail), WITH_PEER(test_asking_ahead_waits_for_nobody),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
