@@ -48,6 +48,8 @@ struct virt {
 	 */
 	struct list domains GUARDED_BY(virt_lock);
 	struct arena *arena GUARDED_BY(virt_lock);
+	/* One of them was starting when it was read. The keeper's own. */
+	bool starting;
 };
 
 /* ---- from the event thread and from calls ---- */
@@ -176,12 +178,12 @@ enum coming {
 	LOST, /* there is nothing more to be had of this connection */
 	NEWS,
 	DROPPED, /* there was more than the queue holds */
-	QUIET, /* nothing for virt_timing.quiet */
+	QUIET, /* nothing for virt_timing.quiet, or .starting */
 };
 
 static enum coming next_news(struct virt *virt, struct news *ret)
 {
-	struct timespec until = time_in_ms(virt_timing.quiet);
+	struct timespec until = time_in_ms(virt->starting ? virt_timing.starting : virt_timing.quiet);
 	enum coming coming = LOST;
 	int r = 0;
 
@@ -231,7 +233,7 @@ static bool is_known(struct virt *virt, const struct list *domains)
  * DROPPED or QUIET. A libvirt that tells nothing may have lost what there was to tell: an event that is
  * queued while the last listener goes stays in its queue, and from then on nobody is told anything
  * (src/conf/object_event.c, virObjectEventStateQueueRemote: the timer is set going only by the first in
- * the queue). Then it is told here as a connection anew is.
+ * the queue). And it tells nothing of a start that failed. Then it is told here as a connection anew is.
  */
 static void read_all(struct virt *virt, struct link *link, enum coming coming)
 {
@@ -242,6 +244,7 @@ static void read_all(struct virt *virt, struct link *link, enum coming coming)
 		virt_lost(link->generation, err.message);
 		return;
 	}
+	virt->starting = call->starting;
 	if (coming == QUIET && is_known(virt, &call->domains))
 		return;
 	publish_copy(virt, &call->domains);
@@ -265,6 +268,7 @@ static void take_news(struct virt *virt, struct link *link, const struct news *n
 		virt_lost(link->generation, err.message);
 		return;
 	}
+	virt->starting |= call->starting;
 	now = call->domains.n ? call->domains.items : NULL;
 	uuid_text(news->uuid, uuid);
 	replace(virt, uuid, now, news);
@@ -320,6 +324,7 @@ static struct link *try_open(struct virt *virt, struct call **opener, struct err
 		return NULL;
 	if (!r) {
 		link = TAKE_PTR((*opener)->opened);
+		virt->starting = (*opener)->starting;
 		publish_copy(virt, &(*opener)->domains);
 	}
 	call_unref(TAKE_PTR(*opener));

@@ -6,7 +6,8 @@
  * and answer ERROR_LIBVIRT with what to do, so a hanging libvirtd costs a thread, never the daemon.
  * A call made while the first connection (or the first try after a loss) is still being opened
  * waits for it. What runs is asked of libvirt and copied nowhere, but for a list of running domains
- * that events keep fresh, so that reading VMs asks nothing.
+ * that events keep fresh (and a look now and then, for what libvirt does not tell), so that reading VMs
+ * asks nothing.
  *
  * Errors of every call: ERROR_LIBVIRT (no connection, or no answer in time), ERROR_LIBVIRT_FAILED
  * (libvirt answers, and it or QEMU could not do it), ERROR_STORE (no room for it), ERROR_NOT_FOUND,

@@ -24,6 +24,7 @@ struct virt_timing virt_timing = {
 	.pause_first = 250,
 	.pause_most = 5000,
 	.quiet = 60000,
+	.starting = 500,
 };
 
 static struct lock call_lock = LOCK_INIT;

@@ -63,6 +63,18 @@ static void read_xml(const char *xml, struct arena *arena, struct virt_domain *d
 	domain_xml_hostdevs(xml, arena, &domain->hostdevs);
 }
 
+/*
+ * Its QEMU is being started. When that fails, libvirt tells nobody that it is over
+ * (src/qemu/qemu_driver.c, qemuDomainCreateXML).
+ */
+static bool is_starting(virDomainPtr dom)
+{
+	int state, reason;
+
+	return !virDomainGetState(dom, &state, &reason, 0) && state == VIR_DOMAIN_PAUSED &&
+	       reason == VIR_DOMAIN_PAUSED_STARTING_UP;
+}
+
 /* Add it to the list, unless it is over. -1 with the error. */
 static int look(struct call *call, virDomainPtr dom)
 {
@@ -82,6 +94,7 @@ static int look(struct call *call, virDomainPtr dom)
 	if (r < 0)
 		return virt_error_is(VIR_ERR_NO_DOMAIN) ? 0 : virt_failed(&call->err, call->what);
 	domain.state = state_of(info.state);
+	call->starting |= info.state == VIR_DOMAIN_PAUSED && is_starting(dom);
 	domain.cpus = info.nrVirtCpu;
 	domain.memory_mib = info.maxMem / 1024;
 	read_xml(xml, call->arena, &domain);

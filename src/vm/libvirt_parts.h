@@ -31,6 +31,7 @@ struct virt_timing {
 	unsigned open;			  /* a connection, and reading what runs */
 	unsigned pause_first, pause_most; /* between tries to connect; doubled each time */
 	unsigned quiet;			  /* without news, until what runs is read all the same */
+	unsigned starting;		  /* the same, while anything is starting */
 };
 
 extern struct virt_timing virt_timing;
@@ -86,6 +87,7 @@ struct call {
 	const char *answer, *answer_format;
 	uint64_t answer_bytes;
 	struct list domains; /* struct virt_domain */
+	bool starting;	     /* one of them is */
 	struct virt_host host;
 	struct link *opened; /* an own reference; freed with the call unless taken */
 	struct error err;
