@@ -145,11 +145,11 @@ static int arm_fault(struct error *err)
 }
 
 /* libvirt's list, as cards are looked at: only what has functions of this host matters. */
-static int list_domains(struct virt *virt, struct arena *arena, struct list *domains)
+static int list_domains(struct virt *virt, struct arena *arena, bool now, struct list *domains)
 {
 	struct list running = { 0 };
 
-	if (!virt || virt_domains(virt, arena, &running, NULL) < 0)
+	if (!virt || (now ? virt_domains_now : virt_domains)(virt, arena, &running, NULL) < 0)
 		return -1;
 	for (LIST_EACH(const struct virt_domain, domain, &running))
 		if (domain->hostdevs.n)
@@ -170,9 +170,9 @@ static bool held(struct gpu_services *services, const struct gpu_unit *unit)
 	return facts->holders.null;
 }
 
-static int domains_of(struct gpu_services *services, struct arena *arena, struct list *domains)
+static int domains_of(struct gpu_services *services, struct arena *arena, bool now, struct list *domains)
 {
-	return list_domains(((struct vm_services *)services)->virt, arena, domains);
+	return list_domains(((struct vm_services *)services)->virt, arena, now, domains);
 }
 
 /* Mostly nothing was written since they were read last. */
@@ -240,7 +240,7 @@ struct vm_services *acting_services(struct acting *a)
 
 int acting_domains(struct acting *a, struct arena *arena, struct list *domains)
 {
-	return a ? list_domains(a->services.virt, arena, domains) : -1;
+	return a ? list_domains(a->services.virt, arena, false, domains) : -1;
 }
 
 void acting_stuck(struct acting *a, const struct inventory *inv, struct arena *arena,

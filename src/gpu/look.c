@@ -251,12 +251,18 @@ static void read_taken(struct gpu_services *services, struct card_look *look)
 	look->facts.taken = taken;
 }
 
+/* What news has told; who has the card by that is asked for, since news comes after what it is about. */
 static void read_domains(struct gpu_services *services, struct card_look *look)
 {
 	struct list *domains = arena_new_of(look->arena, struct list);
+	struct list *now = arena_new_of(look->arena, struct list);
 
-	if (services->domains && services->domains(services, look->arena, domains) >= 0)
-		look->facts.gpu.domains = domains;
+	if (!services->domains || services->domains(services, look->arena, false, domains) < 0)
+		return;
+	look->facts.gpu.domains = domains;
+	if (gpu_unit_domain(&look->facts.gpu, &look->unit) &&
+	    services->domains(services, look->arena, true, now) >= 0)
+		look->facts.gpu.domains = now;
 }
 
 static void read_assignments(struct gpu_services *services, struct card_look *look)

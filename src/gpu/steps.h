@@ -21,10 +21,11 @@ struct gpu_services {
 	const char *node_id;		/* under which its cards are stored, whatever its name is */
 	struct store *store;		/* with the records of cards; NULL: none are kept */
 	/*
-	 * The running domains that have functions of this host: struct gpu_domain in the arena. Never
-	 * waits. -1: not known now. NULL: nobody here knows of any.
+	 * The running domains that have functions of this host: struct gpu_domain in the arena. As news
+	 * of them was told, which never waits; `now`: as they are, which may. -1: not known now. NULL:
+	 * nobody here knows of any.
 	 */
-	int (*domains)(struct gpu_services *services, struct arena *arena, struct list *domains);
+	int (*domains)(struct gpu_services *services, struct arena *arena, bool now, struct list *domains);
 	/*
 	 * Was somebody seen who has it open, when that was last looked for? True where it is not known.
 	 * Never waits. NULL: nobody looks.

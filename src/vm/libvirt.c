@@ -233,7 +233,8 @@ static bool is_known(struct virt *virt, const struct list *domains)
  * DROPPED or QUIET. A libvirt that tells nothing may have lost what there was to tell: an event that is
  * queued while the last listener goes stays in its queue, and from then on nobody is told anything
  * (src/conf/object_event.c, virObjectEventStateQueueRemote: the timer is set going only by the first in
- * the queue). And it tells nothing of a start that failed. Then it is told here as a connection anew is.
+ * the queue). And of a start that failed the end need not be told. Then it is told here as a connection
+ * anew is.
  */
 static void read_all(struct virt *virt, struct link *link, enum coming coming)
 {

@@ -75,6 +75,8 @@ bool virt_connected(struct virt *virt, struct error *err);
  * waits. -1 while there is no connection: what runs is then unknown.
  */
 int virt_domains(struct virt *virt, struct arena *arena, struct list *domains, struct error *err);
+/* The same as libvirt has them now: for who would refuse something because of one. Asks libvirt. */
+int virt_domains_now(struct virt *virt, struct arena *arena, struct list *domains, struct error *err);
 
 /*
  * Domains of ours, by VM id. Somebody else's domain that has the name counts as not there, so that

@@ -164,6 +164,17 @@ int virt_active(struct virt *virt, const char *name, enum virt_state *state, str
 	return call->active;
 }
 
+int virt_domains_now(struct virt *virt, struct arena *arena, struct list *domains, struct error *err)
+{
+	CLEAN_CALL struct call *call = call_new(CALL_ASK, "listing what runs", run_list);
+
+	if (virt_do(virt, call, err) < 0)
+		return -1;
+	for (LIST_EACH(const struct virt_domain, domain, &call->domains))
+		domain_copy(arena, domains, domain);
+	return 0;
+}
+
 int virt_domain_xml(struct virt *virt, const char *name, struct arena *arena, const char **xml,
 		    struct error *err)
 {

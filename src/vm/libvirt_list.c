@@ -64,8 +64,8 @@ static void read_xml(const char *xml, struct arena *arena, struct virt_domain *d
 }
 
 /*
- * Its QEMU is being started. When that fails, libvirt tells nobody that it is over
- * (src/qemu/qemu_driver.c, qemuDomainCreateXML).
+ * Its QEMU is being started. When that fails, the last that is told may be that its monitor was lost,
+ * while it is there still (src/qemu/qemu_process.c, qemuProcessHandleMonitorError).
  */
 static bool is_starting(virDomainPtr dom)
 {

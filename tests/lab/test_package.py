@@ -192,6 +192,39 @@ def test_qemu_reads_roms_of_ours_alone(machine):
     assert not re.search("apparmor=.DENIED.*horcrux/roms", machine.ssh("dmesg").out)
 
 
+# QEMU as it is asked what it can; one that is to run a guest takes its time, and ends.
+SLOW = """#!/bin/sh
+case "$*" in *guest=slow*) sleep 6; exit 1;; esac
+exec /usr/bin/qemu-system-x86_64 "$@"
+"""
+# The next thing straight after the start has failed.
+THEN_RELEASE = f"""virsh create /root/slow.xml
+curl -s --unix-socket /run/horcrux/api.sock -X POST http://localhost/api/gpu/devices/{CARD}/unbind-vfio -w '\\nrelease %{{http_code}}\\n'
+"""
+
+
+def test_a_start_that_fails_holds_no_card(machine):
+    """libvirt's news comes after what it is about: nothing is refused because of a domain that is over."""
+    machine.ssh("virsh destroy friend", check=False)
+    if drivers(machine, CARD) != ["vfio-pci"]:
+        change(machine, "bind", CARD)
+    machine.push(images.guests() / "guest.iso", "/var/lib/libvirt/images/guest.iso", mode="644")
+    machine.push(SLOW.encode(), "/usr/bin/qemu-slow", mode="755")
+    xml = GUEST.format(name="slow", rom="").replace(
+        "<devices>", "<devices><emulator>/usr/bin/qemu-slow</emulator>").replace(
+        "</domain>", "<seclabel type='none' model='apparmor'/></domain>")
+    machine.push(xml.encode(), "/root/slow.xml", mode="600")
+    machine.push(THEN_RELEASE.encode(), "/root/then-release", mode="755")
+    machine.ssh("setsid sh /root/then-release >/root/slow.log 2>&1 </dev/null &")
+    machine.wait("pgrep -f [g]uest=slow", timeout=30)
+    machine.ssh("systemctl restart horcruxd && horcrux gpu list")    # what runs is listed while it starts
+    assert machine.api("GET", f"/api/gpu/devices/{CARD}").body["state"] == "in_use"
+    machine.wait("grep ^release /root/slow.log", timeout=60)
+    out = machine.ssh("cat /root/slow.log").out
+    assert "error: Failed to create domain" in out and out.splitlines()[-1] == "release 200", out
+    assert drivers(machine, CARD, AUDIO) == ["radeon", "snd_hda_intel"]
+
+
 # ---- crash, restart, upgrade, removal, purge: with a VM that runs and a child that hangs in the kernel ----
 
 STUCK = "0000:02:00.0"
