@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See run.h for the order law and the threading. Forward, back, and what is told of both. */
-#include "plan/run.h"
+/*
+ * See run.h for the order law and the threading. Forward, back, and what is told of both. Several steps
+ * at once: run_chain.c.
+ */
+#include "plan/run_parts.h"
 
 #include <string.h>
 
 #include "plan/recover.h"
-#include "privd/protocol.h"
 
 enum {
 	GRACE_MS = 2000,	/* past a step's deadline before its thread counts as lost */
@@ -15,9 +17,6 @@ enum {
 	UNKNOWN_POLL_MS = 100,
 	UNCLEAR_MAX = 4,	/* how often in a row it may find out anew what happened */
 };
-
-/* What a part of the way comes to: a verdict, or this: look where it goes on. */
-enum { GO_ON = -1 };
 
 struct plan_step *run_step(const struct run *run, size_t n)
 {
@@ -95,7 +94,7 @@ void run_look_again(struct run *run)
 
 /* ---- calling into kinds ---- */
 
-static void enter_all(struct run *run, const struct step_kind *const *kinds, size_t n, bool back)
+void run_enter(struct run *run, const struct step_kind *const *kinds, size_t n, bool back)
 {
 	fault_enter(kinds, n, back);
 	if (run->hooks.enter)
@@ -104,11 +103,10 @@ static void enter_all(struct run *run, const struct step_kind *const *kinds, siz
 
 static void enter(struct run *run, size_t n, bool back)
 {
-	enter_all(run, &run_step(run, n)->kind, 1, back);
+	run_enter(run, &run_step(run, n)->kind, 1, back);
 }
 
-/* False: it came back too late. */
-static bool leave(struct run *run)
+bool run_leave(struct run *run)
 {
 	fault_enter(NULL, 0, false);
 	if (!run->hooks.leave || !run->hooks.leave(run->hooks.data))
@@ -126,7 +124,7 @@ static int call(struct run *run, size_t n, bool back, step_function *function, s
 	*err = (struct error){ 0 };
 	enter(run, n, back);
 	r = function(run->world->services, run_step(run, n)->args, err);
-	if (leave(run))
+	if (run_leave(run))
 		return r;
 	error_set(err, ERROR_STUCK, "it did not come back in %u ms",
 		  step_deadline(run_step(run, n)->kind, run_step(run, n)->args));
@@ -143,7 +141,7 @@ int run_holds(struct run *run, size_t n)
 	r = run_step(run, n)->kind->holds(run->world->services, run_step(run, n)->args);
 	if (r >= 0)
 		run->unknown_until = 0;
-	return leave(run) ? r : 2;
+	return run_leave(run) ? r : 2;
 }
 
 bool run_ask_again(struct run *run)
@@ -178,7 +176,7 @@ static int note(struct run *run, size_t n, enum step_status status, struct error
 	return r;
 }
 
-static void tell(struct run *run, size_t n, bool back)
+void run_tell(struct run *run, size_t n, bool back)
 {
 	const struct plan_step *step = run_step(run, n);
 
@@ -206,7 +204,7 @@ static int not_yet(struct run *run, struct error *why)
 
 /* ---- failing ---- */
 
-static void blame(struct run *run, size_t n, const struct error *why)
+void run_blame(struct run *run, size_t n, const struct error *why)
 {
 	struct plan_step *step = run_step(run, n);
 
@@ -234,7 +232,7 @@ static int not_told(struct run *run, size_t n, int held)
 		error_wrap(&run->error, "step %zu of %zu: %s; it began with", n + 1,
 			   run->plan->steps.n, what);
 	else
-		blame(run, n, &why);
+		run_blame(run, n, &why);
 	run->error.code = ERROR_STUCK;
 	return RUN_STUCK;
 }
@@ -246,12 +244,12 @@ static int unclear(struct run *run)
 	return GO_ON;
 }
 
-static bool needs_asking(const struct error *why)
+bool run_needs_asking(const struct error *why)
 {
 	return why->code == ERROR_STUCK || why->code == ERROR_HELPER;
 }
 
-static int failed_for_good(struct run *run)
+int run_failed_for_good(struct run *run)
 {
 	size_t left = run->plan->steps.n - run->at - 1;
 	struct error cause = run->error;
@@ -282,22 +280,21 @@ static int point_failed(struct run *run, bool applying)
 	}
 	if (held) {
 		run->passed = true;
-		return failed_for_good(run);
+		return run_failed_for_good(run);
 	}
 	run->status[run->at] = STEP_NONE;
 	run->way = RUN_BACK;
 	return GO_ON;
 }
 
-/* The step it is in failed. applying: in apply, not in its proof. */
-static int step_failed(struct run *run, const struct error *why, bool applying)
+int run_step_failed(struct run *run, const struct error *why, bool applying)
 {
-	blame(run, run->at, why);
+	run_blame(run, run->at, why);
 	run->proving = false;
-	if (needs_asking(why))
+	if (run_needs_asking(why))
 		return unclear(run);
 	if (run->passed)
-		return failed_for_good(run);
+		return run_failed_for_good(run);
 	if (!run_step(run, run->at)->kind->undo)
 		return point_failed(run, applying);
 	run->way = RUN_BACK;
@@ -326,7 +323,7 @@ static void not_begun(struct run *run, bool first, const struct error *why)
 		note(run, run->at, STEP_UNDONE, NULL);
 }
 
-/* 0: applied, now prove. Else what step_failed() said. */
+/* 0: applied, now prove. Else what run_step_failed() said. */
 static int apply(struct run *run, int *next)
 {
 	const struct plan_step *step = run_step(run, run->at);
@@ -334,10 +331,10 @@ static int apply(struct run *run, int *next)
 	struct error why = { 0 };
 	int r;
 
-	tell(run, run->at, false);
+	run_tell(run, run->at, false);
 	if (note(run, run->at, STEP_INTENT, &why) < 0) {	/* so it was not begun */
-		blame(run, run->at, &why);
-		*next = run->passed ? failed_for_good(run) : GO_ON;
+		run_blame(run, run->at, &why);
+		*next = run->passed ? run_failed_for_good(run) : GO_ON;
 		run->way = RUN_BACK;
 		return -1;
 	}
@@ -346,14 +343,14 @@ static int apply(struct run *run, int *next)
 	fault_point(FAULT_BEFORE, step->kind, false);
 	r = call(run, run->at, false, step->kind->apply, &why);
 	if (r == 2) {
-		blame(run, run->at, &why);
+		run_blame(run, run->at, &why);
 		*next = RUN_STUCK;
 		return -1;
 	}
 	fault_point(FAULT_AFTER, step->kind, false);
 	if (r < 0) {
 		not_begun(run, first, &why);
-		*next = step_failed(run, &why, true);
+		*next = run_step_failed(run, &why, true);
 		return -1;
 	}
 	run->proving = true;
@@ -371,7 +368,7 @@ static int resume(struct run *run, int *next)
 	if (!held)
 		return apply(run, next);
 	if (held == 1) {
-		tell(run, run->at, false);
+		run_tell(run, run->at, false);
 		set_deadline(run, run_step(run, run->at));
 		run->proving = true;
 		return 0;
@@ -389,7 +386,7 @@ static int proven(struct run *run)
 	run->proving = run->alone = false;
 	run->unclear = 0;
 	if (r < 0 && step->kind->undo && !run->passed)
-		return step_failed(run, &why, false);
+		return run_step_failed(run, &why, false);
 	run->status[run->at] = STEP_DONE;
 	if (!step->kind->undo) {
 		run->passed = true;
@@ -397,140 +394,6 @@ static int proven(struct run *run)
 	}
 	run->at++;
 	return GO_ON;
-}
-
-/* ---- several at once ---- */
-
-struct chain {
-	struct run *run;
-	size_t n, done, begun;	/* steps from run->at on */
-	const struct step_kind *kinds[PRIVD_CHAIN_MAX];
-	struct privd_request requests[PRIVD_CHAIN_MAX];
-};
-
-/* Could the step it is in go with the next? */
-static bool may_chain(const struct run *run)
-{
-	return run->world->chain && !run->careful && !run->alone && run->at + 1 < run->plan->steps.n &&
-	       run_step(run, run->at)->kind->request && run_step(run, run->at + 1)->kind->request;
-}
-
-/* The steps from the one it is in that go to the helper together. */
-static void gather(struct chain *c)
-{
-	struct run *run = c->run;
-	const struct plan_step *step;
-	size_t i;
-
-	for (; c->n < PRIVD_CHAIN_MAX && run->at + c->n < run->plan->steps.n; c->n++) {
-		i = run->at + c->n;
-		step = run_step(run, i);
-		if (run->status[i] != STEP_NONE || !step->kind->request ||
-		    !step->kind->request(step->args, &c->requests[c->n]))
-			return;
-		c->kinds[c->n] = step->kind;
-	}
-}
-
-static int note_all(const struct run *run, size_t count, enum step_status status, struct error *err)
-{
-	return count ? journal_steps(run->world->journal, run->task, run->at, count, status, err) : 0;
-}
-
-static void fault_points(const struct chain *c, enum fault_point point)
-{
-	for (size_t i = 0; i < c->n; i++)
-		fault_point(point, c->kinds[i], false);
-}
-
-static void chain_is_at(void *data, size_t i)
-{
-	struct chain *c = data;
-
-	tell(c->run, c->run->at + i, false);
-}
-
-/* As call(). */
-static int call_chain(struct chain *c, struct error *err)
-{
-	const struct chain_watch watch = { chain_is_at, c };
-	struct run *run = c->run;
-	int r;
-
-	run->step_until = time_monotonic_ms();
-	for (size_t i = 0; i < c->n; i++)
-		run->step_until += step_deadline(c->kinds[i], run_step(run, run->at + i)->args);
-	enter_all(run, c->kinds, c->n, false);
-	r = run->world->chain(run->world->services, c->requests, c->n, &watch, &c->done, &c->begun, err);
-	if (r < 0 && c->done < c->n && c->kinds[c->done]->refused)
-		c->kinds[c->done]->refused(run->world->services, run_step(run, run->at + c->done)->args, err);
-	if (leave(run))
-		return r;
-	error_set(err, ERROR_STUCK, "it did not come back in time");
-	return 2;
-}
-
-/* What was done is written down, what was not begun is as it was. */
-static int chain_over(struct chain *c, int r, const struct error *why)
-{
-	struct run *run = c->run;
-	struct error unwritten = { 0 };
-
-	for (size_t i = c->begun; i < c->n; i++)
-		run->status[run->at + i] = STEP_NONE;
-	run->unclear = 0;
-	if (note_all(run, c->done, STEP_DONE, &unwritten) < 0 && !run->passed) {
-		run->at += c->begun - 1;	/* the last to be undone; unless somebody still writes there */
-		return step_failed(run, r < 0 && needs_asking(why) ? why : &unwritten, false);
-	}
-	for (size_t i = 0; i < c->done; i++)
-		run->status[run->at + i] = STEP_DONE;
-	if (c->done)
-		tell(run, run->at + c->done - 1, false);
-	run->at += c->done;
-	run->alone = r == 1;
-	return r < 0 ? step_failed(run, why, true) : GO_ON;
-}
-
-static int do_chain(struct chain *c)
-{
-	struct run *run = c->run;
-	struct error why = { 0 };
-	int r;
-
-	tell(run, run->at, false);
-	if (note_all(run, c->n, STEP_INTENT, &why) < 0) {	/* so none was begun */
-		blame(run, run->at, &why);
-		run->way = RUN_BACK;
-		return run->passed ? failed_for_good(run) : GO_ON;
-	}
-	for (size_t i = 0; i < c->n; i++)
-		run->status[run->at + i] = STEP_INTENT;
-	run->changed = true;
-	fault_points(c, FAULT_BEFORE);
-	r = call_chain(c, &why);
-	if (r == 2) {
-		blame(run, run->at, &why);
-		return RUN_STUCK;
-	}
-	fault_points(c, FAULT_AFTER);
-	return chain_over(c, r, &why);
-}
-
-/* False: the step it is in goes its own way. */
-static bool chain(struct run *run, int *next)
-{
-	CLEAN_FREE struct chain *c = may_chain(run) ? malloc(sizeof(*c)) : NULL;
-
-	if (!c)
-		return false;
-	c->run = run;
-	c->n = c->done = c->begun = 0;	/* the rest is filled in up to n */
-	gather(c);
-	if (c->n < 2)
-		return false;
-	*next = do_chain(c);
-	return true;
 }
 
 /* Cancelled, and not just now beyond its point of no return. */
@@ -558,7 +421,7 @@ static int apply_again(struct run *run)
 	run->again_at = time_monotonic_ms() + kind->again_ms;
 	if (r != 2)
 		return RUN_WAIT;
-	blame(run, run->at, &why);
+	run_blame(run, run->at, &why);
 	return RUN_STUCK;
 }
 
@@ -568,18 +431,18 @@ static int prove(struct run *run)
 	int r = call(run, run->at, false, run_step(run, run->at)->kind->prove, &why);
 
 	if (r == 2) {
-		blame(run, run->at, &why);
+		run_blame(run, run->at, &why);
 		return RUN_STUCK;
 	}
 	if (!r)
 		return proven(run);
 	if (r == 1 && may_cancel(run)) {
 		error_set(&why, ERROR_CANCELLED, "it was cancelled while it waited");
-		return step_failed(run, &why, false);
+		return run_step_failed(run, &why, false);
 	}
 	if (r == 1 && not_yet(run, &why) == 1)
 		return apply_again(run);
-	return step_failed(run, &why, false);
+	return run_step_failed(run, &why, false);
 }
 
 /* Who cancels in the last step is told that it will end so, and so it does. */
@@ -605,7 +468,7 @@ static int forward(struct run *run)
 	if (!run->proving) {
 		if (atomic_load(&run->cancel) && !run->passed)
 			return cancelled(run);
-		if (chain(run, &next) || resume(run, &next) < 0)
+		if (run_chain(run, &next) || resume(run, &next) < 0)
 			return next;
 	}
 	return prove(run);
@@ -627,7 +490,7 @@ static int undo_failed(struct run *run, size_t n, const struct error *why)
 	size_t left = 0;
 
 	run->proving = false;
-	if (needs_asking(why))
+	if (run_needs_asking(why))
 		return unclear(run);
 	for (size_t i = 0; i < n; i++)
 		left += run->status[i] != STEP_NONE && run->status[i] != STEP_UNDONE;
@@ -673,7 +536,7 @@ static int undo(struct run *run, size_t n, int *next)
 	struct error why;
 	int r = 1;
 
-	tell(run, n, true);
+	run_tell(run, n, true);
 	set_deadline(run, step);
 	if (run->careful || run->status[n] != STEP_DONE)
 		r = to_undo(run, n);

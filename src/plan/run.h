@@ -72,7 +72,7 @@ struct run {
 	bool changed;			/* it began to change the world */
 	struct error error;		/* the cause; code ERROR_NONE: none so far */
 
-	/* Private to run.c and recover.c. */
+	/* Private to run*.c and recover.c. */
 	enum step_status *status;	/* one per step; owned */
 	enum run_way way;
 	size_t at;			/* the step it is in; going back, one more than that */
