@@ -105,7 +105,10 @@ static bool nobody_has(struct gpu_services *services, const struct gpu_unit *uni
 	return true;
 }
 
-/* What is on vfio has no framebuffer, and so no console. */
+/*
+ * What is on vfio has no framebuffer, and so no console. A firmware's that was left on it is no node of
+ * its driver: then nobody_has() is not true.
+ */
 static bool any_off_vfio(const struct gpu_unit *unit)
 {
 	for (size_t i = 0; i < unit->n; i++)
@@ -120,17 +123,18 @@ static int read_holders(struct gpu_services *services, struct card_look *look, b
 	struct list addresses = { 0 }, functions = { 0 };
 	struct list *found = arena_new_of(look->arena, struct list);
 	struct error why = { 0 };
-	int r;
+	int r = 0;
 
 	for (size_t i = 0; i < look->unit.n; i++) {
 		*list_add(look->arena, &addresses, struct pci_address) = look->unit.functions[i]->address;
 		*list_add(look->arena, &functions, const struct function *) = look->unit.functions[i];
 	}
-	if (nobody_has(services, &look->unit, locked))
-		r = !any_off_vfio(&look->unit) ? 0
-		    : holders_console(services->root, &functions, look->arena, found, &why);
-	else
+	if (!nobody_has(services, &look->unit, locked)) {
+		privd_ahead_wait();	/* in which the helper may have a group open for a moment */
 		r = privd_holders(services->privd, &addresses, look->arena, found, &why);
+	} else if (any_off_vfio(&look->unit)) {
+		r = holders_console(services->root, &functions, look->arena, found, &why);
+	}
 	if (r < 0)
 		return cannot_tell(look, &why, &look->facts.gpu.holders_unknown, err);
 	look->facts.gpu.holders = found;
@@ -251,17 +255,23 @@ static void read_taken(struct gpu_services *services, struct card_look *look)
 	look->facts.taken = taken;
 }
 
-/* What news has told; who has the card by that is asked for, since news comes after what it is about. */
+/*
+ * What news has told. News comes after what it is about: so where somebody has the card by that who is
+ * not the VM that has it anyway, libvirt is asked.
+ */
 static void read_domains(struct gpu_services *services, struct card_look *look)
 {
 	struct list *domains = arena_new_of(look->arena, struct list);
 	struct list *now = arena_new_of(look->arena, struct list);
+	const struct gpu_domain *domain;
 
 	if (!services->domains || services->domains(services, look->arena, false, domains) < 0)
 		return;
 	look->facts.gpu.domains = domains;
-	if (gpu_unit_domain(&look->facts.gpu, &look->unit) &&
-	    services->domains(services, look->arena, true, now) >= 0)
+	domain = gpu_unit_domain(&look->facts.gpu, &look->unit);
+	if (!domain || (domain->vm && look->facts.claimed_by && !strcmp(domain->vm, look->facts.claimed_by)))
+		return;
+	if (services->domains(services, look->arena, true, now) >= 0)
 		look->facts.gpu.domains = now;
 }
 

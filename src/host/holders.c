@@ -487,11 +487,11 @@ static bool class_counted(const struct host_root *root, const char *class,
 
 /*
  * What a function's directory has below it without a device of another driver: what the core, classes and
- * GPU drivers put there. "*": whatever follows. An i2c adapter's clients have no such nodes.
+ * GPU drivers put there. "*": whatever follows. Clients of an i2c adapter go with it, whoever has them.
  */
 static const char *const own_directories[] = {
-	"accel",  "drm",  "drm_dp_aux_dev", "fw_version", "gpu_od",   "graphics", "hdaudio*", "hwmon",	"i2c-*",
-	"link",	  "leds", "msi_irqs",	    "power",	  "ras",      "sound",	  "vfio-dev", "wakeup",
+	"accel",   "drm",  "drm_dp_aux_dev", "fw_version", "gpu_od", "graphics", "hdaudio*", "hwmon",	 "i2c-*",
+	"ip_discovery", "link", "leds",	     "msi_irqs",   "power",  "ras",	 "sound",    "vfio-dev", "wakeup",
 };
 
 static bool is_own_directory(const char *name)

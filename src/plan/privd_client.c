@@ -56,7 +56,7 @@ struct privd {
 	unsigned callers GUARDED_BY(lock);
 	bool closing GUARDED_BY(lock);
 	uint64_t id GUARDED_BY(lock);
-	/* each on its caller's stack, and guarded while it is in here */
+	/* each on its caller's stack or in the thread's `ahead`, and guarded while it is in here */
 	struct pending *pending GUARDED_BY(lock);
 };
 
@@ -639,6 +639,11 @@ static bool ahead_is_here(void)
 	if (r < 0)
 		privd_ahead_end();
 	return !r;
+}
+
+void privd_ahead_wait(void)
+{
+	ahead_is_here();
 }
 
 void privd_ahead_end(void)

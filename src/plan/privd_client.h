@@ -85,9 +85,11 @@ int privd_call_data(struct privd *privd, const struct privd_request *request,
  * Ask for reads (n, at most PRIVD_CHAIN_MAX) with one message, and do not wait. Until privd_ahead_end()
  * the same requests by this thread, by whichever call below, are answered with what they read then. What
  * failed is asked for again when it is wanted, so nothing is told of failure here. One at a time for each
- * thread; what is not wanted in the end is not waited for.
+ * thread, which ends it before it ends itself, and before privd_free(). What is not wanted in the end is
+ * not waited for; privd_ahead_wait() does.
  */
 void privd_ahead(struct privd *privd, const struct privd_request *requests, size_t n);
+void privd_ahead_wait(void);
 void privd_ahead_end(void);
 /*
  * Several requests (n, at most PRIVD_CHAIN_MAX; ids are given here) that the helper carries out in order,
