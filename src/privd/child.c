@@ -220,6 +220,7 @@ static int give_order(struct child *child, const struct privd_chain *chain, int3
 	order.strike = strike;
 	memcpy(order.request, chain->request, chain->n * sizeof(chain->request[0]));
 	note_tasks(child, chain);
+	order.since_ms = child->told.since_ms;
 	return message_send(child->link, &order, order_size(chain->n), -1);
 }
 

@@ -83,13 +83,15 @@ static enum privd_status proven(const struct op *op, enum privd_status status)
 	return status;
 }
 
-static struct record record_of(const struct worker *w, const struct privd_request *request)
+/* What privd told of the first before, whoever comes after it reads. */
+static struct record record_of(const struct worker *w, uint32_t i)
 {
+	const struct privd_request *request = &w->order.request[i];
 	unsigned op = request->header.op;
 
 	return (struct record){ .child = { .id = request->header.id,
 					   .start_time = w->order.start_time,
-					   .since_ms = wall_ms(),
+					   .since_ms = i ? wall_ms() : w->order.since_ms,
 					   .address = request->address,
 					   .pid = (uint32_t)getpid(),
 					   .op = (uint16_t)op,
@@ -171,7 +173,7 @@ static int carry_out_all(struct worker *w)
 	w->bytes = 0;
 	w->stop = false;
 	for (uint32_t i = 0; i < w->order.n; i++) {
-		record = record_of(w, &w->order.request[i]);
+		record = record_of(w, i);
 		if (record_begin(w->record, &record) < 0)
 			return -1;
 		if (i && !wanted(w, i))

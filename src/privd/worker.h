@@ -13,6 +13,7 @@
 /* What a child is told to do: one message on its link, of order_size(n) bytes. */
 struct order {
 	uint64_t start_time;	/* the child's own, as in struct privd_child */
+	int64_t since_ms;	/* of the first request, as there */
 	uint32_t n;
 	int32_t strike;		/* a fault: the request at which to kill the parent; -1 */
 	struct privd_request request[PRIVD_CHAIN_MAX];
