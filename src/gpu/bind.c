@@ -94,14 +94,6 @@ static bool on_vfio(const struct change *c, size_t i)
 	return driver_is_vfio(c->unit->functions[i]->driver);
 }
 
-static bool all_on_vfio(const struct change *c)
-{
-	for (size_t i = 0; i < c->unit->n; i++)
-		if (!on_vfio(c, i))
-			return false;
-	return true;
-}
-
 static int load_driver(const struct change *c, struct error *err)
 {
 	const struct module_step args = { vfio };
@@ -240,7 +232,7 @@ int bind_plan(struct plan *plan, const struct card_facts *facts, const struct gp
 
 	title(&c, "bind", " to vfio-pci");
 	unit_locks(plan, facts->gpu.inventory, unit);
-	if (all_on_vfio(&c))
+	if (gpu_unit_on_vfio(c.unit))
 		return 0;	/* as wanted, whoever uses it */
 	guard_unit(plan, facts, unit, GUARD_BIND, NULL);
 	if (all_can_be_put_back(&c, err) < 0 || load_driver(&c, err) < 0)
@@ -264,7 +256,7 @@ int bind_start_plan(struct plan *plan, const struct bind_card *cards, size_t n, 
 		guard_unit(plan, c.facts, c.unit, GUARD_START, vm);
 		if (all_can_be_put_back(&c, err) < 0)
 			return -1;
-		if (bound && !all_on_vfio(&c)) {
+		if (bound && !gpu_unit_on_vfio(c.unit)) {
 			bound = false;
 			if (load_driver(&c, err) < 0)
 				return -1;

@@ -109,14 +109,6 @@ static bool nobody_has(struct gpu_services *services, const struct gpu_unit *uni
  * What is on vfio has no framebuffer, and so no console. A firmware's that was left on it is no node of
  * its driver: then nobody_has() is not true.
  */
-static bool any_off_vfio(const struct gpu_unit *unit)
-{
-	for (size_t i = 0; i < unit->n; i++)
-		if (!driver_is_vfio(unit->functions[i]->driver))
-			return true;
-	return false;
-}
-
 static int read_holders(struct gpu_services *services, struct card_look *look, bool locked,
 			struct error *err)
 {
@@ -132,7 +124,7 @@ static int read_holders(struct gpu_services *services, struct card_look *look, b
 	if (!nobody_has(services, &look->unit, locked)) {
 		privd_ahead_wait();	/* in which the helper may have a group open for a moment */
 		r = privd_holders(services->privd, &addresses, look->arena, found, &why);
-	} else if (any_off_vfio(&look->unit)) {
+	} else if (!gpu_unit_on_vfio(&look->unit)) {
 		r = holders_console(services->root, &functions, look->arena, found, &why);
 	}
 	if (r < 0)

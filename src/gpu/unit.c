@@ -29,6 +29,14 @@ bool gpu_unit_has(const struct gpu_unit *unit, struct pci_address address)
 	return false;
 }
 
+bool gpu_unit_on_vfio(const struct gpu_unit *unit)
+{
+	for (size_t i = 0; i < unit->n; i++)
+		if (!driver_is_vfio(unit->functions[i]->driver))
+			return false;
+	return true;
+}
+
 const struct gpu_domain *gpu_unit_domain(const struct gpu_facts *facts, const struct gpu_unit *unit)
 {
 	if (!facts->domains)

@@ -19,6 +19,8 @@ struct gpu_unit {
 
 void gpu_unit_of(const struct inventory *inv, const struct function *f, struct gpu_unit *unit);
 bool gpu_unit_has(const struct gpu_unit *unit, struct pci_address address);
+/* All its functions are on a vfio driver. */
+bool gpu_unit_on_vfio(const struct gpu_unit *unit);
 /* Could `field` of one of its functions not be read? Then *reason says why. */
 bool gpu_unit_unreadable(const struct gpu_unit *unit, const char *field, const char **reason);
 /* The running domain that has one of its functions; NULL: none that is known. */

@@ -225,14 +225,6 @@ void vm_pool_step(struct plan *plan, const struct vm_facts *facts)
 		plan_step(plan, vm_step(VM_STEP_POOL), &args);
 }
 
-static bool all_on_vfio(const struct gpu_unit *unit)
-{
-	for (size_t i = 0; i < unit->n; i++)
-		if (!driver_is_vfio(unit->functions[i]->driver))
-			return false;
-	return true;
-}
-
 static int claim(struct plan *plan, const struct vm_facts *facts, const struct vm_card *card,
 		 struct error *err)
 {
@@ -243,7 +235,7 @@ static int claim(struct plan *plan, const struct vm_facts *facts, const struct v
 		.vm = facts->vm.spec.id,
 		.path = f->moved_from ? card->look.unit.functions[0]->path_key : NULL,
 		.path_was = f->moved_from,
-		.was_bound = card->claim ? -1 : all_on_vfio(&card->look.unit),
+		.was_bound = card->claim ? -1 : gpu_unit_on_vfio(&card->look.unit),
 		.owned = card->claim != NULL,
 	};
 
