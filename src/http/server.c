@@ -148,8 +148,12 @@ static int listener_start(struct server *server, struct listener *l, int fd, boo
 	};
 
 	*l = (struct listener){ .server = server, .unix_socket = unix_socket, .fd = fd };
-	/* The logger first: the other options may already have something to say. */
-	l->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC |
+	/*
+	 * The logger first: the other options may already have something to say. poll(), for with epoll
+	 * MHD_quiesce_daemon() can abort the process: it takes the listening socket out of a worker's
+	 * set, and so does the worker (MHD_epoll(), up to 1.0.1). At these limits it is no slower.
+	 */
+	l->daemon = MHD_start_daemon(MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC |
 					     MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG,
 				     0, NULL, NULL, on_request, l, MHD_OPTION_EXTERNAL_LOGGER,
 				     on_log, l, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
@@ -217,6 +221,7 @@ void server_stop(struct server *server)
 
 	if (!server)
 		return;
+	/* Without this the library would shut down the sockets, which systemd may hold too. */
 	for (size_t i = 0; i < LISTENERS; i++)
 		if (server->listeners[i].daemon)
 			MHD_quiesce_daemon(server->listeners[i].daemon);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The HTTP server: libmicrohttpd with one daemon object for each listening socket, each an epoll
- * pool. Its threads never block: a handler answers from what is at hand, or defers. One server in
- * a process; started, swept and stopped by the main thread.
+ * The HTTP server: libmicrohttpd with one daemon object for each listening socket, each a pool of
+ * threads in poll(). They never block: a handler answers from what is at hand, or defers. One server
+ * in a process; started, swept and stopped by the main thread.
  */
 #pragma once
 
