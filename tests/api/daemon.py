@@ -85,6 +85,8 @@ class Daemon:
             self.argv.append("--libvirt=none")
         self.env = dict(os.environ, **(env or {}))
         self.env.pop("HORCRUX_CONFIG", None)
+        # an abort, a library's too, says where it came from
+        self.env["ASAN_OPTIONS"] = ":".join(filter(None, (self.env.get("ASAN_OPTIONS"), "handle_abort=1")))
         self.env.update(env or {})
         self.log_path = os.path.join(self.folder, "horcruxd.log")
         self.process = None

@@ -55,6 +55,14 @@ def world(tmp_path_factory):
         yield d
 
 
+@pytest.fixture(autouse=True)
+def alive(world):
+    """One test's failure is not the next one's."""
+    if not world.process or not world.alive():
+        world.env.pop("HORCRUX_FAULT", None)
+        world.start()
+
+
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("step", ["claim", "unbind", "bind", "viable", "domain"])
 def test_a_start(world, step, point):
