@@ -434,7 +434,7 @@ class Machine:
         for _ in range(2):
             with contextlib.suppress(LabError, OSError):
                 said = self.qmp("human-monitor-command", {"command-line": "info registers -a"}, 10)
-                text += "\n" + " ".join(re.findall(r"CPU#\d+|RIP=\w+|EFL=\w+|HLT=\d", said))
+                text += "\n" + " ".join(re.findall(r"CPU#\d+|RIP=\w+|RFL=\w+|HLT=\d", said))
             time.sleep(1)
         return text
 
