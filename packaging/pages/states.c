@@ -8,6 +8,7 @@
 #include "pages.h"
 #include "plan/refusal.h"
 #include "plan/task.h"
+#include "vgpu/steps.h"
 #include "vm/steps.h"
 #include "wire/device.h"
 #include "wire/vm.h"
@@ -84,7 +85,7 @@ static void tasks(void)
 
 static void steps(void)
 {
-	const struct step_table tables[] = { gpu_steps, vm_card_steps, vm_domain_steps, vm_record_steps,
+	const struct step_table tables[] = { gpu_steps, vgpu_steps, vm_card_steps, vm_domain_steps, vm_record_steps,
 					     vm_storage_steps };
 	const struct step_kind *kind;
 

@@ -2,6 +2,7 @@
 /* The table. See commands.h. */
 #include "cli/commands.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/address.h"
@@ -130,6 +131,16 @@ static int task_id_check(const char *text, struct error *err)
 	return error_set(err, ERROR_INVALID_VALUE, "\"%.70s\" is no id of a task", text);
 }
 
+static int vfs_check(const char *text, struct error *err)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (*text >= '0' && *text <= '9' && !*end && n <= UINT16_MAX)
+		return 0;
+	return error_set(err, ERROR_INVALID_VALUE, "\"%.20s\" is no number of VFs: 0 to 65535", text);
+}
+
 /* keep sorted by noun and verb */
 const struct command commands[] = {
 	{ "doctor", NULL, NULL, 0, NULL, doctor_flags,
@@ -168,6 +179,13 @@ const struct command commands[] = {
 	  "Shows what is known of the card with the given address, which may be that of any of its "
 	  "functions; and for each thing that could not be told, why.",
 	  cmd_gpu_show },
+	{ "gpu", "sriov", "ADDRESS VFS", 2, pci_address_check, accept_flags,
+	  "cut a card into virtual functions",
+	  "Gives the card with the given address so many virtual functions (SR-IOV), 0 for none, and "
+	  "keeps it so: they are made again after a boot, before VMs are started with the host. "
+	  "Refused while one of those there are is in use. Where the card's driver makes them in a "
+	  "way of its own, that is told.",
+	  cmd_gpu_sriov, .check_second = vfs_check },
 	{ "gpu", "unbind", "ADDRESS|--all", 1, pci_address_check, unbind_flags,
 	  "give a card back to the host",
 	  "Gives the card with the given address back to the drivers that it was taken from. With "

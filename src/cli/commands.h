@@ -42,12 +42,13 @@ struct command {
 	const char *verb; /* NULL: the noun alone is the command */
 	const char *args; /* as help shows them; NULL: it takes none */
 	int n_args;	  /* exactly so many */
-	/* Checks each argument before anything is asked; NULL: any text. */
+	/* Checks the first argument before anything is asked; NULL: any text. */
 	int (*check)(const char *text, struct error *err);
 	const struct flag *flags; /* beside those of every command; NULL: none */
 	const char *summary;	  /* one line */
 	const char *help;	  /* whole sentences for help and the manual */
 	int (*run)(struct cli *cli, char *const *words, struct failure *why);
+	int (*check_second)(const char *text, struct error *err);
 };
 
 /* Sorted by noun and verb; ends with a row without a noun. */
@@ -71,6 +72,7 @@ int cmd_gpu_iommu(struct cli *cli, char *const *words, struct failure *why);
 int cmd_gpu_list(struct cli *cli, char *const *words, struct failure *why);
 int cmd_gpu_scan(struct cli *cli, char *const *words, struct failure *why);
 int cmd_gpu_show(struct cli *cli, char *const *words, struct failure *why);
+int cmd_gpu_sriov(struct cli *cli, char *const *words, struct failure *why);
 int cmd_gpu_unbind(struct cli *cli, char *const *words, struct failure *why);
 int cmd_task_cancel(struct cli *cli, char *const *words, struct failure *why);
 int cmd_task_list(struct cli *cli, char *const *words, struct failure *why);

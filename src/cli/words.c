@@ -164,8 +164,10 @@ static int check_args(const struct cli *cli, int n, char *const *args, struct er
 		return error_set(err, ERROR_USAGE, "%s is missing", command->args);
 	if (n > wanted)
 		return error_set(err, ERROR_USAGE, "\"%.60s\" is one word too many", args[wanted]);
-	for (int i = 0; command->check && i < n; i++) {
-		if (command->check(args[i], err) == 0)
+	for (int i = 0; i < n; i++) {
+		int (*check)(const char *text, struct error *err) = i ? command->check_second : command->check;
+
+		if (!check || check(args[i], err) == 0)
 			continue;
 		err->code = ERROR_USAGE;
 		return -1;

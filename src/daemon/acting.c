@@ -17,6 +17,7 @@
 #include "gpu/change.h"
 #include "gpu/record.h"
 #include "vm/facts.h"
+#include "vgpu/steps.h"
 #include "vm/steps.h"
 
 struct acting {
@@ -26,7 +27,7 @@ struct acting {
 	struct journal *journal;
 	struct engine *engine;
 	sd_event_source *on_engine;
-	struct step_table tables[5]; /* of the engine */
+	struct step_table tables[6]; /* of the engine */
 	char node_id[ID_TEXT];
 };
 
@@ -110,7 +111,7 @@ static int open_store(struct acting *a, struct error *err)
 
 static int start_engine(struct acting *a, sd_event *event, struct error *err)
 {
-	const struct step_table tables[] = { gpu_steps, vm_card_steps, vm_domain_steps,
+	const struct step_table tables[] = { gpu_steps, vgpu_steps, vm_card_steps, vm_domain_steps,
 					     vm_record_steps, vm_storage_steps };
 	const struct engine_config config = {
 		.tables = a->tables,

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "daemon/autostart.h"
 #include "daemon/kvm.h"
+#include "daemon/wanted.h"
 #include "gpu/record.h"
 #include "vm/facts.h"
 #include "vm/view.h"
@@ -27,6 +28,7 @@ enum {
 	REFRESH_MS = 2000, /* how long a task waits for its news to be shown */
 	AGREE_MS = 500,	   /* how long libvirt's news may be behind libvirt */
 	STORE_RETRY_MS = 5000,
+	MADE_MS = 500,
 	RELEASE_FIRST_MS = 1000,  /* a release that failed is tried again after this, … */
 	RELEASE_MOST_MS = 300000, /* … and ever more slowly */
 	RELEASE_WAIT_MS = 3600 * 1000,
@@ -49,7 +51,8 @@ struct life {
 static struct lock lives_lock = LOCK_INIT;
 static pthread_cond_t wake = PTHREAD_COND_INITIALIZER, shown = PTHREAD_COND_INITIALIZER;
 static bool poked GUARDED_BY(lives_lock), stopping GUARDED_BY(lives_lock),
-	running GUARDED_BY(lives_lock), cards_awaited GUARDED_BY(lives_lock);
+	running GUARDED_BY(lives_lock), cards_awaited GUARDED_BY(lives_lock),
+	cards_made GUARDED_BY(lives_lock);
 /* Rounds, for lives_refresh(). */
 static uint64_t wanted GUARDED_BY(lives_lock), done GUARDED_BY(lives_lock);
 /* VMs whose waiting proofs are to be asked again. */
@@ -413,15 +416,20 @@ static int release(struct round *round)
 	return 0;
 }
 
-/* When its cards can be given away. */
+/* When its cards can be given away, and there are those that are to be made first. */
 static void start_with_host(struct round *round)
 {
-	if (autostarted || !round->up)
+	bool ready, made;
+
+	if (autostarted)
 		return;
-	autostarted = o.ready();
+	ready = o.ready();
+	made = ready && wanted_made(o.engine, &o.services->gpu);
 	lock_take(&lives_lock);
-	cards_awaited = !autostarted;
+	cards_awaited = !ready;
+	cards_made = ready && !made;
 	lock_give(&lives_lock);
+	autostarted = made && round->up;
 	if (!autostarted)
 		return;
 	autostart(o.engine, o.run_dir, &round->vms, &round->domains);
@@ -457,10 +465,10 @@ static void tell_proofs(void)
 		kvm_ask(o.services->virt, lives_poke);
 }
 
-/* When the next release is due; UINT64_MAX: none. */
+/* When the next release is due, or what is being made for VMs is to be looked at; UINT64_MAX: none. */
 static uint64_t next_retry(void) REQUIRES(lives_lock)
 {
-	uint64_t next = UINT64_MAX;
+	uint64_t next = cards_made ? time_monotonic_ms() + MADE_MS : UINT64_MAX;
 
 	for (size_t i = 0; i < n_lives; i++)
 		if (lives[i].claimed && !lives[i].releasing && lives[i].retry < next)
@@ -521,6 +529,7 @@ static void *look_for_ever(void *unused)
 		}
 		arena_free(round.arena);
 	}
+	wanted_forget();
 	return NULL;
 }
 

@@ -72,27 +72,33 @@ static int plan_unquarantine(void *request, void *services, bool locked, struct 
 	return plan_change(request, services, locked, plan, unquarantine_plan, err);
 }
 
-static char *device(void *request, void *services, struct error *err)
+char *gpu_device_text(struct gpu_services *services, const char *address, bool function_only, bool fresh,
+		      struct error *err)
 {
-	const struct change_request *r = request;
 	CLEAN_LOOK struct card_look look = { 0 };
 	struct error why = { 0 };
 	struct wire_device view;
 
 	/* it is done; so who cannot be asked any more is no reason to call it undone, and no card is */
-	if (card_look_shown(services, r->address, r->function_only, !r->changes, &look,
-			    &why) < 0) {
+	if (card_look_shown(services, address, function_only, fresh, &look, &why) < 0) {
 		if (why.code == ERROR_NOT_FOUND) {
 			*err = why;
 			return NULL;
 		}
-		if (card_find(services, r->address, r->function_only, &look, err) < 0)
+		if (card_find(services, address, function_only, &look, err) < 0)
 			return NULL;
 		look.facts.gpu.holders_unknown = look.facts.gpu.critical_unknown =
 			look.facts.gpu.records_unknown = why.message;
 	}
 	gpu_view_device(&look.facts.gpu, look.function, look.arena, &view);
 	return text_of_rows(wire_device_rows, &view);
+}
+
+static char *device(void *request, void *services, struct error *err)
+{
+	const struct change_request *r = request;
+
+	return gpu_device_text(services, r->address, r->function_only, !r->changes, err);
 }
 
 const struct operation gpu_bind_operation = {

@@ -34,6 +34,7 @@ struct card_facts {
 	const char *card_id;			/* id of the card's record; NULL: none yet */
 	const char *meant;			/* the VM was made with another card: which, and where */
 						/* that is now; NULL: with this one, or not known */
+	int64_t wanted_vfs;			/* as its record says; ROW_NULL: nobody said */
 	const char *moved_from;			/* it sits elsewhere than was confirmed; NULL: as it was */
 	const char *stuck_why;			/* an earlier change has not come back; NULL: no */
 	const char *quarantined_why;		/* NULL: it is not */
@@ -43,6 +44,8 @@ enum guard_purpose {
 	GUARD_BIND,	/* take it from the host */
 	GUARD_RELEASE,	/* give it back to the host */
 	GUARD_START,	/* start a VM with it */
+	GUARD_CUT,	/* another number of VFs of it */
+	GUARD_REMOVE,	/* it is a VF, and is to be no more */
 };
 
 /*

@@ -296,6 +296,7 @@ int card_look_record(struct gpu_services *services, struct card_look *look, stru
 	look->facts.claimed_by = r->owner;
 	look->facts.was_bound = r->was_bound;
 	look->facts.card_id = r->mod ? r->id : NULL;
+	look->facts.wanted_vfs = r->wanted_vfs;
 	look->facts.moved_from = r->moved_from;
 	look->facts.quarantined_why = r->quarantined_why;
 	return 0;
@@ -305,6 +306,7 @@ static int find(struct gpu_services *services, const char *address, bool functio
 		struct card_look *look, struct error *err)
 {
 	*look = (struct card_look){ .arena = arena_new(), .inventory = inventory_acquire() };
+	look->facts.wanted_vfs = ROW_NULL;
 	if (!look->inventory)
 		return error_set(err, ERROR_INTERNAL, "the host has not been read yet");
 	if (gpu_find(look->inventory, address, &look->function, err) < 0)

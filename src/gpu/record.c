@@ -24,6 +24,7 @@ static const struct row record_rows[] = {
 	{ "was_bound", ROW_BOOL, 0, RECORD(was_bound) },
 	{ "quarantined_why", ROW_STRING, 0, RECORD(quarantined_why), .max = 512 },
 	{ "last_reset", ROW_STRING, 0, RECORD(last_reset) },
+	{ "wanted_vfs", ROW_INT, 0, RECORD(wanted_vfs), .min = 0, .max = UINT16_MAX },
 	{ "seen_at", ROW_STRING, 0, RECORD(seen_at) },
 	ROW_END,
 };
@@ -317,6 +318,7 @@ static void mint(const struct card *card, const char *ids, struct arena *arena,
 		.address = arena_strdup(arena, card->text),
 		.seen_at = arena_strdup(arena, time_now(text)),
 		.was_bound = -1,
+		.wanted_vfs = ROW_NULL,
 		.present = true,
 		.changed = true,
 	};
@@ -424,6 +426,38 @@ int card_path(struct store *store, const char *node, const char *id, struct aren
 	return 0;
 }
 
+int card_wanted_vfs(struct store *store, const char *node, const char *id, int64_t *vfs,
+		    struct error *err)
+{
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	struct card_record record;
+
+	if (read_one(store, node, id, arena, &record, err) < 0)
+		return -1;
+	*vfs = record.wanted_vfs;
+	return 0;
+}
+
+static int others_write(const char *id, struct error *err)
+{
+	return error_set(err, ERROR_CONFLICT, "others keep changing the record of card %s", id);
+}
+
+int card_want_vfs(struct store *store, const char *node, const char *id, int64_t vfs, struct error *err)
+{
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	struct card_record record;
+	int r = 0;
+
+	for (int i = 0; i < TRIES && !r; i++) {
+		if (read_one(store, node, id, arena, &record, err) < 0)
+			return -1;
+		record.wanted_vfs = vfs;
+		r = record_save(store, node, &record, err);
+	}
+	return r ? (r < 0 ? -1 : 0) : others_write(id, err);
+}
+
 /* vm NULL: nobody. The swap holds only if nobody wrote since it was read. */
 static int set_owner(struct store *store, const char *node, const char *id, const char *from,
 		     const char *to, const char *path, int was_bound, struct error *err)
@@ -448,9 +482,7 @@ static int set_owner(struct store *store, const char *node, const char *id, cons
 			record.path = path;
 		r = record_save(store, node, &record, err);
 	}
-	if (r < 0)
-		return -1;
-	return r ? 0 : error_set(err, ERROR_CONFLICT, "others keep changing the record of card %s", id);
+	return r ? (r < 0 ? -1 : 0) : others_write(id, err);
 }
 
 int card_claim(struct store *store, const char *node, const char *id, const char *vm,

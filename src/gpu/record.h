@@ -22,6 +22,7 @@ struct card_record {
 	int was_bound;			/* it was on vfio before its owner took it; -1 not told */
 	const char *quarantined_why;	/* it does not answer (quarantine.h); NULL */
 	const char *last_reset;		/* RFC 3339; NULL never */
+	int64_t wanted_vfs;		/* VFs that it is to have, also after a boot; ROW_NULL: nobody said */
 	const char *seen_at;		/* first sight, RFC 3339 */
 	int64_t mod;			/* revision of its row; 0: not stored yet */
 	/* Not stored; by records_match(). */
@@ -67,6 +68,11 @@ int card_claim(struct store *store, const char *node, const char *id, const char
 	       const char *path, int was_bound, struct error *err);
 int card_unclaim(struct store *store, const char *node, const char *id, const char *vm,
 		 struct error *err);
+/* Write down how many VFs it is to have; ROW_NULL: as many as it has. 0, or -1 (not_found, store, conflict). */
+int card_want_vfs(struct store *store, const char *node, const char *id, int64_t vfs, struct error *err);
+/* What is written down of that. 0 or -1. */
+int card_wanted_vfs(struct store *store, const char *node, const char *id, int64_t *vfs,
+		    struct error *err);
 /* 1 and the owner's id in the arena, 0 nobody, -1. */
 int card_owner(struct store *store, const char *node, const char *id, struct arena *arena,
 	       const char **owner, struct error *err);

@@ -177,6 +177,7 @@ static void set_sharing(const struct function *f, struct arena *arena, struct wi
 		out->sriov = arena_new_of(arena, struct wire_sriov);
 		out->sriov->total = f->sriov->total;
 		out->sriov->active = (int64_t)f->sriov->vfs.n;
+		out->sriov->wanted = ROW_NULL;
 		for (LIST_EACH(const struct pci_address, vf, &f->sriov->vfs))
 			list_add_string(arena, &out->sriov->vfs, address_text(arena, *vf));
 	}
@@ -450,14 +451,19 @@ static void set_records(const struct gpu_facts *facts, const struct function *f,
 	static const char *const fields[] = { "card", "claimed_by", "reserved", "health.last_reset",
 					      "health.quarantined_why" };
 	const struct card_record *record = record_at(facts->records, facts->inventory, f->address);
+	const char *why = facts->records ? "its record is not made yet" :
+					   facts->records_unknown ?: no_records;
 
 	set_health(f, arena, out);
 	set_assigned(facts, unit, arena, out);
 	for (size_t i = 0; !record && i < ARRAY_SIZE(fields); i++)
-		unknown(arena, out, fields[i], facts->records ? "its record is not made yet" :
-					       facts->records_unknown ?: no_records);
+		unknown(arena, out, fields[i], why);
+	if (!record && out->sriov)
+		unknown(arena, out, "sriov.wanted", why);
 	if (!record)
 		return;
+	if (out->sriov)
+		out->sriov->wanted = record->wanted_vfs;
 	out->card = record->id;
 	out->claimed_by = record->owner;
 	out->reserved = 0;

@@ -106,6 +106,28 @@ static const struct fresh *find_fresh(const struct build *b, struct pci_address 
 	return NULL;
 }
 
+static void read_again(struct build *b, struct pci_address address);
+
+static bool has_vf(const struct function *pf, struct pci_address address)
+{
+	if (!pf || !pf->sriov)
+		return false;
+	for (LIST_EACH(const struct pci_address, vf, &pf->sriov->vfs))
+		if (pci_address_equal(*vf, address))
+			return true;
+	return false;
+}
+
+/* Those that `pf` has and `other`, which is it at another time, has not. */
+static void read_vfs(struct build *b, const struct function *pf, const struct function *other)
+{
+	if (!pf || !pf->sriov)
+		return;
+	for (LIST_EACH(const struct pci_address, vf, &pf->sriov->vfs))
+		if (!has_vf(other, *vf))
+			read_again(b, *vf);
+}
+
 static void read_again(struct build *b, struct pci_address address)
 {
 	const struct function *before = inventory_function(b->old, address);
@@ -119,6 +141,8 @@ static void read_again(struct build *b, struct pci_address address)
 		read_again(b, *f->physfn);
 	if (before && before->physfn)
 		read_again(b, *before->physfn);
+	read_vfs(b, f, before);
+	read_vfs(b, before, f);
 }
 
 /* What was touched is read, the rest is shared with the old one. */

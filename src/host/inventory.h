@@ -58,7 +58,8 @@ struct inventory_changes {
  * Build the next inventory. old may be NULL. Returns a new reference that is not yet published, or
  * NULL with an error (the PCI bus cannot be listed at all). A tree without /sys/bus/pci is a
  * machine without cards about which much is unknown, not an error. old is borrowed: what the new one
- * shares with it is counted. A touched VF has its PF read again too (its VFs, its vGPU interface).
+ * shares with it is counted. A touched VF has its PF read again too (its VFs, its vGPU interface), a
+ * touched PF the VFs that it gained or lost.
  */
 struct inventory *inventory_build(const struct host_root *root, const struct class_filter *filter,
 				  struct names *names, struct inventory *old,

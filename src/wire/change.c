@@ -28,6 +28,13 @@ const struct row wire_accept_rows[] = {
 	ROW_END,
 };
 
+const struct row wire_sriov_change_rows[] = {
+	{ "vfs", ROW_INT, ROW_REQUIRED, offsetof(struct wire_sriov_change, vfs), .min = 0,
+	  .max = UINT16_MAX, .help = "how many VFs it is to have; 0: none" },
+	ACCEPT(wire_sriov_change),
+	ROW_END,
+};
+
 const struct row wire_task_query_rows[] = {
 	{ "state", ROW_WORD, 0, offsetof(struct wire_task_query, state),
 	  .words = wire_task_state_words, .help = "only tasks in this state" },

@@ -22,6 +22,12 @@ struct wire_accept {
 	struct list accept;
 };
 
+/* PUT …/sriov. */
+struct wire_sriov_change {
+	int64_t vfs;
+	struct list accept;
+};
+
 /* GET /api/tasks. */
 struct wire_task_query {
 	int state;		/* enum task_state */
@@ -30,4 +36,5 @@ struct wire_task_query {
 extern const struct row wire_change_query_rows[];
 extern const struct row wire_bind_rows[];
 extern const struct row wire_accept_rows[];
+extern const struct row wire_sriov_change_rows[];
 extern const struct row wire_task_query_rows[];

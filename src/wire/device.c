@@ -59,6 +59,8 @@ static const struct row rom_rows[] = {
 static const struct row sriov_rows[] = {
 	{ "total", ROW_INT, 0, AT(wire_sriov, total), .help = "VFs that it can have" },
 	{ "active", ROW_INT, 0, AT(wire_sriov, active), .help = "VFs that it has" },
+	{ "wanted", ROW_INT, 0, AT(wire_sriov, wanted),
+	  .help = "VFs that it is to have, also after a boot; null: nobody said" },
 	{ "vfs", ROW_STRINGS, ROW_NOT_NULL, AT(wire_sriov, vfs), .help = "addresses of its VFs" },
 	ROW_END,
 };

@@ -40,7 +40,7 @@ struct wire_rom {
 };
 
 struct wire_sriov {
-	int64_t total, active;
+	int64_t total, active, wanted;
 	struct list vfs;	/* strings */
 };
 

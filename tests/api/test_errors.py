@@ -37,7 +37,7 @@ def raw_problem(d, data, status):
                                   "/api%2Fgpu/devices", "/api/gpu/devices%2f0000:01:00.0",
                                   "/api/gpu/devices%00", "/api/gpu/devices/0000:01:00.0%00",
                                   "/API/gpu/devices", "/api/gpu/devices;x=1", "/api/gpu/devices/../devices",
-                                  "/metrics", "/api/gpu/devices/0000:01:00.0/sriov"])
+                                  "/metrics", "/api/gpu/devices/0000:01:00.0/virtual"])
 def test_no_such_address(shared, path):
     reply = shared.get(path)
     assert reply.status == 404

@@ -21,7 +21,7 @@ class Handler(BaseHTTPRequestHandler):
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         answer(self)
 
-    do_GET = do_POST = do_DELETE = do_PATCH = answer
+    do_GET = do_POST = do_DELETE = do_PATCH = do_PUT = answer
 
     def reply(self, status, body, kind="application/json", headers=None):
         self.send_response(status)

@@ -74,6 +74,25 @@ def test_bind_and_unbind(run, daemon):
     assert sent(daemon, 3)[3] == {"accept": ["unknown_holders"]}
 
 
+def test_vfs(run, daemon):
+    vfs = ["0000:01:00.4", "0000:01:00.5"]
+    daemon.on("PUT", f"{CARD}/sriov", stub.says({**DEVICE, "sriov": {"total": 16, "active": 2, "wanted": 2,
+                                                                      "vfs": vfs}}))
+    done = run("gpu", "sriov", "0000:01:00.0", "2")
+    assert done.code == 0 and done.out == "0000:01:00.0 has 2 of 16 VFs\n" + "".join(v + "\n" for v in vfs)
+    method, _, headers, body = sent(daemon)
+    assert method == "PUT" and body == {"vfs": 2} and headers["Content-Type"] == "application/json"
+    run("gpu", "sriov", "0000:01:00.0", "0", "--accept=unknown_holders")
+    assert sent(daemon, 1)[3] == {"vfs": 0, "accept": ["unknown_holders"]}
+    seen = len(daemon.seen)
+    for words, said in ((["0000:01:00.0"], "ADDRESS VFS is missing"), (["0000:01:00.0", "-1"], "-1"),
+                        (["0000:01:00.0", "65536"], "0 to 65535"), (["0000:01:00.0", "two"], "no number of VFs"),
+                        (["01:00", "2"], "01:00"), (["0000:01:00.0", "2", "3"], "one word too many")):
+        done = run("gpu", "sriov", *words)
+        assert done.code == 2 and said in done.err, done.err
+    assert len(daemon.seen) == seen, "nothing was asked"
+
+
 def test_refused(run, daemon):
     daemon.on("POST", f"{CARD}/bind-vfio",
               stub.problem(409, "refused", "the host's console is on it", refusals=[REFUSAL]))

@@ -333,12 +333,13 @@ class Machine:
                 say(f"a second try: {hung}")
                 self._end()
 
-    def reboot(self):
-        """The host boots anew, from its own disk. Cards that were plugged are not there any more."""
+    def reboot(self, *more):
+        """The host boots anew, from its own disk. Cards that were plugged are not there any more; more: words
+        for QEMU, with those that are."""
         self.ssh("systemctl --no-block reboot")
         self.process.wait(patience(120))        # it does not reset, it ends
         self._end()
-        self._launch(self.kind, images.host_image(self.kind.dist), [])
+        self._launch(self.kind, images.host_image(self.kind.dist), list(more))
         self._connect(240)
 
     def restore(self, kind, image, saved):
