@@ -424,7 +424,7 @@ static void start_with_host(struct round *round)
 	if (autostarted)
 		return;
 	ready = o.ready();
-	made = ready && wanted_made(o.engine, &o.services->gpu);
+	made = ready && wanted_made(o.engine);
 	lock_take(&lives_lock);
 	cards_awaited = !ready;
 	cards_made = ready && !made;

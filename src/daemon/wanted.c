@@ -6,6 +6,7 @@
 
 #include "base/id.h"
 #include "base/log.h"
+#include "daemon/book.h"
 #include "gpu/record.h"
 #include "vgpu/change.h"
 
@@ -112,32 +113,30 @@ static void give_up(const struct list *records)
 	}
 }
 
-static bool all_made(struct engine *engine, struct gpu_services *services)
+static bool all_made(struct engine *engine)
 {
 	CLEANUP(inventory_releasep) struct inventory *inv = inventory_acquire();
-	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	CLEANUP(book_releasep) struct book *book = book_acquire();
 	bool late = time_monotonic_ms() >= until, short_of = false;
-	struct list records = { 0 };
-	struct error err = { 0 };
 
-	if (!inv || records_load(services->store, services->node_id, arena, &records, &err) < 0) {
+	if (!inv || book->records.null) {
 		if (late)
-			log_warning("no VFs were made as they are wanted: %s", err.message);
+			log_warning("no VFs were made as they are wanted: %s",
+				    book->unknown ?: "the host has not been read yet");
 		return late;
 	}
-	records_match(inv, arena, &records);
-	for (LIST_EACH(const struct card_record, record, &records))
+	for (LIST_EACH(const struct card_record, record, &book->records))
 		short_of |= attend(engine, inv, record);
 	if (short_of && late)
-		give_up(&records);
+		give_up(&book->records);
 	return !short_of || late;
 }
 
-bool wanted_made(struct engine *engine, struct gpu_services *services)
+bool wanted_made(struct engine *engine)
 {
 	if (!until)
 		until = time_monotonic_ms() + PATIENCE_MS;
-	if (!over && all_made(engine, services)) {
+	if (!over && all_made(engine)) {
 		over = true;
 		wanted_forget();
 	}

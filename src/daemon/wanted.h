@@ -6,7 +6,6 @@
  */
 #pragma once
 
-#include "gpu/steps.h"
 #include "plan/task.h"
 
 /*
@@ -14,6 +13,6 @@
  * under way or is to be tried again (a driver may still be coming up); true when all is as it is
  * wanted, or after a minute: what could not be made is then in the log. Never waits.
  */
-bool wanted_made(struct engine *engine, struct gpu_services *services);
+bool wanted_made(struct engine *engine);
 /* At the end. */
 void wanted_forget(void);

@@ -62,7 +62,7 @@ def test_completion_of_words(complete):
     assert complete("") == ["doctor", "gpu", "task", "version", "vm"]
     assert complete("gp") == ["gpu"]
     assert complete("gpu", "") == ["bind", "group", "iommu", "list", "scan", "show", "sriov", "unbind"]
-    assert complete("-o", "json", "gpu", "s") == ["scan", "show"]
+    assert complete("-o", "json", "gpu", "s") == ["scan", "show", "sriov"]
     assert complete("version", "") == []
 
 

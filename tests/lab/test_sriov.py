@@ -37,8 +37,8 @@ def has_vfs(machine, n, timeout=60):
 def test_network_cards_count_as_cards_here(machine):
     machine.ssh(f"sed -i '/extra_classes/d' {CONF}; echo 'extra_classes = 0200' >>{CONF}; "
                 "systemctl restart horcruxd && horcrux gpu list >/dev/null")
-    # its driver of the host is there already, so that it would take them
-    machine.ssh("modprobe igbvf")
+    # their driver of the host is there already, as a graphics card's is: it would take them
+    machine.ssh("echo igbvf >/etc/modules-load.d/igbvf.conf && modprobe igbvf")
     pf = machine.plug("igb", "igb", "rp4", wait_for="8086:10c9")
     machine.wait(f"[ -e /sys/bus/pci/devices/{pf}/driver ] && horcrux gpu show {pf} >/dev/null 2>&1", timeout=30,
                  what="the card is listed")
