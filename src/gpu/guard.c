@@ -132,7 +132,8 @@ static void guard_shares(const struct judged *j)
 			continue;
 		plan_refuse(j->plan, REFUSE_PF_HAS_VFS, f->text, "it has virtual functions",
 			    text(j, "%zu VFs under /%s", f->sriov->vfs.n, f->sysfs),
-			    "set its number of VFs to 0 first; the kernel refuses to give a PF away that has VFs");
+			    text(j, "take them away first: horcrux gpu sriov %s 0; the kernel refuses to give a "
+				    "PF away that has VFs", f->text));
 		a = f->sriov->vfs.items;
 		for (size_t k = 0; k < f->sriov->vfs.n; k++) {
 			vf = inventory_function(inventory_of(j), a[k]);

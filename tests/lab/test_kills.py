@@ -24,6 +24,7 @@ from lab import patience
 TWO = ["0000:01:00.0", "0000:01:00.1"]
 ONE = "0000:02:00.0"
 HOSTS = ["radeon", "snd_hda_intel", "bochs-drm"]
+PF = "0000:05:00.0"
 DEVICES = "/api/gpu/devices"
 VM = "kill"
 STATES = pathlib.Path(__file__).resolve().parents[2] / "docs" / "STATES.md"
@@ -56,6 +57,9 @@ ROWS = [
     Row("volume-delete", "delete", "after"),
     Row("domain", "create-and-start", "after"),
     Row("nvram-delete", "delete-uefi", "after"),
+    Row("vf-autoprobe", "cut", "inside", "vf_autoprobe"),
+    Row("vfs", "cut", "inside", "vfs"),
+    Row("want-vfs", "cut", "after"),
 ]
 ELSEWHERE = {"nvidia-lock": "no driver of the lab's kernel has that lock; the fake kernel's has",
              "release-quarantine": "changes a record alone, as claim does, and of a card that a reset has killed"}
@@ -334,7 +338,35 @@ class DeleteUefi(Delete):
         assert any("nvram" in f for f in look(machine).files)
 
 
-WAYS = {"bind": Bind, "unbind": Unbind, "create": Create, "start": Start, "stop": Stop, "kill": Kill,
+class Cut:
+    """From one VF to two; the network card that is cut counts as a card by configuration."""
+    request = ("PUT", f"{DEVICES}/{PF}/sriov", {"vfs": 2})
+
+    @classmethod
+    def prepare(cls, machine, _row):
+        put(machine, None)
+        put_cards(machine, "home")
+        if not machine.find("8086:10c9"):
+            machine.ssh("echo 'extra_classes = 0200' >>/etc/horcrux/horcrux.conf; systemctl restart horcruxd")
+            assert machine.plug("igb", "igb", "rp4", wait_for="8086:10c9") == PF
+            machine.wait(f"[ -e /sys/bus/pci/devices/{PF}/driver ] && horcrux gpu show {PF}", timeout=30)
+        asked(machine, "PUT", cls.request[1], {"vfs": 1})
+
+    @classmethod
+    def check(cls, machine, home, _row):
+        def whole():
+            now = device(machine, PF)["sriov"]
+            return now["active"] == now["wanted"] == len(machine.find("8086:10ca")) and now["active"] in (1, 2)
+        until("what is wanted is not there", whole)
+        assert machine.ssh(f"cat /sys/bus/pci/devices/{PF}/sriov_drivers_autoprobe").out == "1\n"
+        assert look(machine) == home
+
+    @classmethod
+    def again(cls, machine, home):
+        assert len(asked(machine, *cls.request)["sriov"]["vfs"]) == len(machine.find("8086:10ca")) == 2
+
+
+WAYS = {"cut": Cut, "bind": Bind, "unbind": Unbind, "create": Create, "start": Start, "stop": Stop, "kill": Kill,
         "create-and-start": CreateAndStart, "delete": Delete, "delete-uefi": DeleteUefi}
 
 
