@@ -242,7 +242,8 @@ def test_none_are_made_of_what_nobody_asked_for(m):
     ask(m, 2)
     ask(m, 0)
     boot(m)
-    assert sriov(m) == {"total": 7, "active": 0, "wanted": 0, "vfs": []}
+    assert m.host.wait_for(lambda: sriov(m) == {"total": 7, "active": 0, "wanted": 0, "vfs": []}), sriov(m)
+    assert m.host.wait_for(lambda: m.daemon.get("/api/health").json()["ready"])
     m.daemon.settled()
     assert m.host.writes() == []
 
@@ -262,10 +263,13 @@ def test_killed(m, step, point):
         pass
     m.daemon.kill()
     m.daemon.start()
-    assert m.host.wait_for(lambda: "stuck" not in [t["state"] for t in m.daemon.settled()], seconds=20)
+    assert m.host.wait_for(lambda: m.daemon.get("/api/health").json()["ready"], seconds=20)
+    assert m.host.wait_for(lambda: "stuck" not in [t["state"] for t in m.daemon.settled()], seconds=20), \
+        m.daemon.tasks()
     assert m.host.wait_for(lambda: m.daemon.unfinished() == set())
     assert m.host.wait_for(lambda: len(there(m)) in (2, 4))
     assert m.host.read(f"{DEV}/{PF}/sriov_drivers_autoprobe").strip() == "1"
-    assert m.host.wait_for(lambda: sriov(m)["active"] == sriov(m)["wanted"] == len(there(m)))
-    assert ask(m, 0).status == 200
+    assert m.host.wait_for(lambda: sriov(m)["active"] == sriov(m)["wanted"] == len(there(m))), sriov(m)
+    reply = ask(m, 0)
+    assert reply.status == 200, reply
     m.unchanged()
