@@ -3,9 +3,12 @@
 #include "gpu/look.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "base/fdpath.h"
 #include "gpu/record.h"
+
+enum { RECORD_TRIES = 30, RECORD_PAUSE_MS = 100 };
 
 void card_look_finish(struct card_look *look)
 {
@@ -300,6 +303,26 @@ int card_look_record(struct gpu_services *services, struct card_look *look, stru
 	look->facts.moved_from = r->moved_from;
 	look->facts.quarantined_why = r->quarantined_why;
 	return 0;
+}
+
+bool card_await_record(struct gpu_services *services, const struct card_look *look)
+{
+	const struct timespec pause = { .tv_nsec = RECORD_PAUSE_MS * 1000000L };
+	const struct card_record *record;
+	bool there = false;
+
+	for (int i = 0; !there && services->store && i < RECORD_TRIES; i++) {
+		CLEANUP(arena_freep) struct arena *arena = arena_new();
+		struct list records = { 0 };
+
+		nanosleep(&pause, NULL);
+		if (records_load(services->store, services->node_id, arena, &records, NULL) < 0)
+			continue;
+		records_match(look->inventory, arena, &records);
+		record = record_at(&records, look->inventory, look->function->address);
+		there = record && record->mod;
+	}
+	return there;
 }
 
 static int find(struct gpu_services *services, const char *address, bool function_only,

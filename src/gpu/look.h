@@ -35,6 +35,11 @@ int card_look(struct gpu_services *services, const char *address, bool function_
  */
 int card_look_shown(struct gpu_services *services, const char *address, bool function_only, bool fresh,
 		    struct card_look *ret, struct error *err);
+/*
+ * A card that has just come has its record a moment later. Wait for that of what was looked at, for three
+ * seconds at most; true: it is there, so look again.
+ */
+bool card_await_record(struct gpu_services *services, const struct card_look *look);
 /* The same, of what the inventory knows alone: no records, nothing is asked. */
 int card_find(struct gpu_services *services, const char *address, bool function_only,
 	      struct card_look *ret, struct error *err);

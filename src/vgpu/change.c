@@ -83,6 +83,23 @@ static int look_at_vfs(struct gpu_services *services, const struct function *pf,
 	return 0;
 }
 
+/* Its record is where it is kept how many are wanted. */
+static int look_at_pf(struct gpu_services *services, const struct sriov_request *r, bool locked,
+		      struct card_look *look, struct error *err)
+{
+	if (card_look(services, r->address, false, locked, look, err) < 0)
+		return -1;
+	if (look->facts.card_id || !services->store)
+		return 0;
+	if (!card_await_record(services, look)) {
+		error_set(err, ERROR_CONFLICT, "%s has no record yet, so how many VFs it is to have cannot be kept",
+			  look->unit.slot);
+		return error_hint(err, "try again in a moment");
+	}
+	card_look_finish(look);
+	return card_look(services, r->address, false, locked, look, err);
+}
+
 static int plan_sriov(void *request, void *services, bool locked, struct plan *plan, struct error *err)
 {
 	const struct sriov_request *r = request;
@@ -90,7 +107,7 @@ static int plan_sriov(void *request, void *services, bool locked, struct plan *p
 	struct list vfs = { 0 };
 	struct sriov_facts facts;
 
-	if (card_look(services, r->address, false, locked, &look.card, err) < 0)
+	if (look_at_pf(services, r, locked, &look.card, err) < 0)
 		return -1;
 	facts = (struct sriov_facts){ .card = &look.card.facts,
 				      .unit = &look.card.unit,

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "base/fdpath.h"
 #include "gpu/record.h"
@@ -14,7 +13,7 @@
 #include "vm/domain_xml.h"
 #include "vm/rom_file.h"
 
-enum { KEY_BYTES = STORE_KEY_MAX + 1, RECORD_TRIES = 30, RECORD_PAUSE_MS = 100 };
+enum { KEY_BYTES = STORE_KEY_MAX + 1 };
 
 void vm_facts_init(struct vm_facts *facts, const struct vm_services *services)
 {
@@ -274,19 +273,16 @@ static int look_at(struct vm_services *services, const char *address, bool funct
 	return -1;
 }
 
-/* A card that has just come has its record a moment later. */
 static int look_with_record(struct vm_services *services, const char *address, bool function_only,
 			    enum vm_look_depth depth, struct card_look *look, struct error *err)
 {
-	const struct timespec pause = { .tv_nsec = RECORD_PAUSE_MS * 1000000L };
 	int r = look_at(services, address, function_only, depth, look, err);
 
-	for (int i = 0; !r && depth != LOOK_FIND && !look->facts.card_id && i < RECORD_TRIES; i++) {
-		card_look_finish(look);
-		nanosleep(&pause, NULL);
-		r = look_at(services, address, function_only, depth, look, err);
-	}
-	return r;
+	if (r || depth == LOOK_FIND || look->facts.card_id ||
+	    !card_await_record(&services->gpu, look))
+		return r;
+	card_look_finish(look);
+	return look_at(services, address, function_only, depth, look, err);
 }
 
 static void look_at_rom(struct vm_services *services, struct vm_card *card, struct arena *arena)
