@@ -13,6 +13,10 @@ static void print_vfs(struct cli *cli, const json_t *device)
 	const json_t *sriov = json_object_get(device, "sriov"), *vf;
 	size_t i;
 
+	if (!json_is_object(sriov)) { /* another function of the card was named */
+		printf("done; horcrux gpu show %s tells\n", gpu_word(cli, device, "slot"));
+		return;
+	}
 	printf("%s has %lld of %lld VFs\n", gpu_word(cli, device, "pci_address"),
 	       (long long)json_number(sriov, "active", 0), (long long)json_number(sriov, "total", 0));
 	json_array_foreach (json_object_get(sriov, "vfs"), i, vf)

@@ -61,8 +61,9 @@ static void begin(struct engine *engine, const struct card_record *record, struc
 	const struct task_options options = { .requested_by = "horcruxd: VFs that are wanted" };
 	struct error err;
 
-	a->task = task_submit(engine, &sriov_operation, sriov_change_new(record->address, record->wanted_vfs),
-			      &options, &err);
+	/* as many as are wanted when it comes to that: who is asking for another number now is not overruled */
+	a->task = task_submit(engine, &sriov_operation, sriov_change_new(record->address, ROW_NULL), &options,
+			      &err);
 	if (a->task)
 		return;
 	a->next = time_monotonic_ms() + RETRY_MS;

@@ -11,7 +11,7 @@
 
 struct sriov_request {
 	char address[PCI_ADDRESS_TEXT];
-	int64_t vfs;
+	int64_t vfs; /* ROW_NULL: as its record says */
 };
 
 /* What the look read lives as long as the look; the plan copies what it keeps. */
@@ -100,12 +100,21 @@ static int look_at_pf(struct gpu_services *services, const struct sriov_request 
 	return card_look(services, r->address, false, locked, look, err);
 }
 
+/* ROW_NULL: nothing is to be done. */
+static int64_t vfs_of(const struct sriov_request *r, const struct sriov_facts *facts)
+{
+	if (r->vfs != ROW_NULL)
+		return r->vfs;
+	return facts->pf->sriov->vfs.n ? ROW_NULL : facts->card->wanted_vfs;
+}
+
 static int plan_sriov(void *request, void *services, bool locked, struct plan *plan, struct error *err)
 {
 	const struct sriov_request *r = request;
 	CLEAN_SRIOV_LOOK struct sriov_look look = { 0 };
 	struct list vfs = { 0 };
 	struct sriov_facts facts;
+	int64_t n;
 
 	if (look_at_pf(services, r, locked, &look.card, err) < 0)
 		return -1;
@@ -116,10 +125,13 @@ static int plan_sriov(void *request, void *services, bool locked, struct plan *p
 	if (!facts.pf)
 		return no_pf(&look.card, err);
 	facts.autoprobe = autoprobe(services, facts.pf);
-	if (r->vfs != (int64_t)facts.pf->sriov->vfs.n &&
+	n = vfs_of(r, &facts);
+	if (n == ROW_NULL)
+		return 0;
+	if (n != (int64_t)facts.pf->sriov->vfs.n &&
 	    look_at_vfs(services, facts.pf, locked, &look, &vfs, err) < 0)
 		return -1;
-	return sriov_plan(plan, &facts, r->vfs, err);
+	return sriov_plan(plan, &facts, n, err);
 }
 
 static char *device(void *request, void *services, struct error *err)

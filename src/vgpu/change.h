@@ -8,5 +8,8 @@
 
 extern const struct operation sriov_operation;
 
-/* So many VFs of the card of this function. Copies; never NULL. task_submit() owns it from then on. */
+/*
+ * So many VFs of the card of this function; ROW_NULL: as many as are wanted of it when that is planned, where
+ * it has none. Copies; never NULL. task_submit() owns it from then on.
+ */
 void *sriov_change_new(const char *address, int64_t vfs);
