@@ -44,6 +44,8 @@ void cards_release(struct cards *cards)
 	}
 	body_unref(cards->list);
 	body_unref(cards->iommu);
+	for (size_t i = 0; i < CARDS_LISTS; i++)
+		body_unref(cards->shared[i]);
 	inventory_release(cards->inventory);
 	if (cards->release)
 		cards->release(cards->keep);
@@ -116,7 +118,40 @@ struct body *cards_iommu(struct cards *cards)
 	return keep_first(&cards->iommu, body_rows(wire_iommu_rows, &iommu));
 }
 
-void cards_publish(const struct doctor_facts *whole, void *keep, void (*release)(void *keep))
+struct body *cards_profiles(const struct cards *cards, const char *device, bool fits)
+{
+	CLEANUP(arena_freep) struct arena *arena = arena_new();
+	struct list shared, profiles;
+
+	vgpu_catalogue(&cards->facts.gpu, cards->offers, arena, &shared);
+	vgpu_profiles(&shared, device, fits, arena, &profiles);
+	return body_rows_list(wire_profile_rows, sizeof(struct wire_profile), &profiles);
+}
+
+static struct body *make_shared(const struct cards *cards, enum cards_shared which)
+{
+	CLEANUP(arena_freep) struct arena *arena = NULL;
+	struct list shared, instances;
+
+	if (which == CARDS_PROFILES)
+		return cards_profiles(cards, NULL, false);
+	arena = arena_new();
+	vgpu_catalogue(&cards->facts.gpu, cards->offers, arena, &shared);
+	if (which == CARDS_SHARED)
+		return body_rows_list(wire_shared_rows, sizeof(struct wire_shared), &shared);
+	vgpu_instances(&shared, arena, &instances);
+	return body_rows_list(wire_instance_rows, sizeof(struct wire_instance), &instances);
+}
+
+struct body *cards_shared(struct cards *cards, enum cards_shared which)
+{
+	struct body *body = kept(&cards->shared[which]);
+
+	return body ?: keep_first(&cards->shared[which], make_shared(cards, which));
+}
+
+void cards_publish(const struct doctor_facts *whole, const struct list *offers, void *keep,
+		   void (*release)(void *keep))
 {
 	struct cards *cards = calloc(1, sizeof(*cards));
 	const struct inventory *inv = whole->gpu.inventory;
@@ -127,6 +162,7 @@ void cards_publish(const struct doctor_facts *whole, void *keep, void (*release)
 	cards->arena = arena_new();
 	cards->inventory = inventory_acquire();
 	cards->facts = *whole;
+	cards->offers = offers;
 	cards->keep = keep;
 	cards->release = release;
 	cards->node = arena_strdup(cards->arena, whole->gpu.node);

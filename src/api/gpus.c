@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* GETs of cards, IOMMU and doctor, and the scan. All answer from cards.h. HTTP threads; nothing blocks. */
+/* GETs of cards, shared cards, IOMMU and doctor, and the scan. All answer from cards.h. HTTP threads; nothing blocks. */
 #include "api/api.h"
 #include "api/cards.h"
 #include "api/change.h"
@@ -137,6 +137,63 @@ int gpus_iommu(struct request *rq, struct reply *reply, struct error *err)
 	if (!cards)
 		return not_ready(err);
 	*reply = reply_resource(cards_iommu(cards));
+	return 0;
+}
+
+static int shared(struct request *rq, enum cards_shared which, struct reply *reply, struct error *err)
+{
+	CLEANUP(cards_releasep) struct cards *cards = NULL;
+
+	if (!fresh(rq))
+		return 0;
+	cards = cards_acquire();
+	if (!cards)
+		return not_ready(err);
+	*reply = reply_resource(cards_shared(cards, which));
+	return 0;
+}
+
+int vgpus_list(struct request *rq, struct reply *reply, struct error *err)
+{
+	return shared(rq, CARDS_SHARED, reply, err);
+}
+
+int vgpus_instances(struct request *rq, struct reply *reply, struct error *err)
+{
+	return shared(rq, CARDS_INSTANCES, reply, err);
+}
+
+/* The card that is meant by an address, which may be that of a VF of it. */
+static int shared_device(const struct inventory *inv, const char *text, const struct function **ret,
+			 struct error *err)
+{
+	const struct function *f = NULL;
+
+	if (gpu_find(inv, text, &f, err) < 0)
+		return -1;
+	*ret = f->physfn ? inventory_function(inv, *f->physfn) : f;
+	if (*ret && vgpu_is_device(inv, *ret))
+		return 0;
+	error_set(err, ERROR_NOT_FOUND, "%s cannot be shared: its driver offers no vGPUs and no VFs", f->text);
+	return error_hint(err, "GET /api/vgpu/devices lists the cards that can");
+}
+
+int vgpus_profiles(struct request *rq, struct reply *reply, struct error *err)
+{
+	const struct wire_profile_query *query = rq->query;
+	CLEANUP(cards_releasep) struct cards *cards = NULL;
+	const struct function *device = NULL;
+
+	if (!query->device && query->fits != 1)
+		return shared(rq, CARDS_PROFILES, reply, err);
+	if (!fresh(rq))
+		return 0;
+	cards = cards_acquire();
+	if (!cards)
+		return not_ready(err);
+	if (query->device && shared_device(cards->inventory, query->device, &device, err) < 0)
+		return -1;
+	*reply = reply_resource(cards_profiles(cards, device ? device->text : NULL, query->fits == 1));
 	return 0;
 }
 

@@ -7,6 +7,7 @@
 /* gpus.c, gpu_changes.c, health.c, openapi.c, tasks.c, vms.c */
 route_handler gpus_list, gpus_scan, gpus_show, gpus_group, gpus_iommu, gpus_doctor;
 route_handler gpus_bind, gpus_release_quarantine, gpus_sriov, gpus_unbind;
+route_handler vgpus_list, vgpus_profiles, vgpus_instances;
 route_handler health_show, version_show;
 route_handler openapi_show;
 route_handler vms_list, vms_show, vms_xml;

@@ -9,6 +9,7 @@
 #include "wire/health.h"
 #include "wire/query.h"
 #include "wire/task.h"
+#include "wire/vgpu.h"
 #include "wire/vm.h"
 
 #define QUERY(name)	   .query = wire_##name##_rows, .query_size = sizeof(struct wire_##name)
@@ -55,6 +56,14 @@ const struct route api_routes[] = {
 	  "cancelTask", "End it: what was done is undone", QUERY(change_query), ANSWER("Task", task) },
 	{ "/api/version", "GET", version_show, 0, "getVersion", "Which daemon this is",
 	  ANSWER("Version", version) },
+	{ "/api/vgpu/devices", "GET", vgpus_list, ROUTE_MANY, "listSharedDevices",
+	  "Every card that can be shared: what it can be cut into, and what it carries",
+	  ANSWER("SharedDevice", shared) },
+	{ "/api/vgpu/instances", "GET", vgpus_instances, ROUTE_MANY, "listInstances",
+	  "Every instance there is, by card", ANSWER("Instance", instance) },
+	{ "/api/vgpu/profiles", "GET", vgpus_profiles, ROUTE_MANY, "listProfiles",
+	  "What the cards can be cut into, as their drivers say now", QUERY(profile_query),
+	  ANSWER("Profile", profile) },
 	{ "/api/vms", "GET", vms_list, ROUTE_MANY, "listVms", "Every VM, by id", QUERY(vm_query),
 	  ANSWER("Vm", vm) },
 	{ "/api/vms", "POST", vms_create, ROUTE_CHANGES | ROUTE_CREATES, "createVm",

@@ -36,7 +36,8 @@ struct options {
 	int64_t within_s; /* 0: the daemon's default */
 	bool delete_disks;
 
-	const char *device; /* of the doctor: a card's address */
+	const char *device; /* of the doctor and of profiles: a card's address */
+	bool fits;	    /* only profiles of which one more fits */
 
 	/* Of a new VM; a word that was not given is -1, a number 0. */
 	const char *file;

@@ -122,6 +122,13 @@ static const struct flag doctor_flags[] = {
 	FLAG_LAST,
 };
 
+static const struct flag profile_flags[] = {
+	{ "device", 0, FLAG_TEXT, "ADDRESS", OPTION(device), "Of this card alone.",
+	  .check = pci_address_check },
+	{ "fits", 0, FLAG_SWITCH, NULL, OPTION(fits), "Only those of which one more fits now." },
+	FLAG_LAST,
+};
+
 /* It will stand in a path. */
 static int task_id_check(const char *text, struct error *err)
 {
@@ -210,6 +217,17 @@ const struct command commands[] = {
 	  "--output=json "
 	  "it is the daemon's answer alone; --version prints the version of this program alone.",
 	  cmd_version },
+	{ "vgpu", "instances", NULL, 0, NULL, NULL, "list the vGPUs there are",
+	  "Lists every vGPU on every card: its profile, where it is, and whether somebody uses it.",
+	  cmd_vgpu_instances },
+	{ "vgpu", "list", NULL, 0, NULL, NULL, "list the cards that can be shared",
+	  "Lists the cards that can be given to several VMs at once, the kernel interface under each, how "
+	  "many vGPUs or VFs it carries, and how many more it can take at the most.",
+	  cmd_vgpu_list },
+	{ "vgpu", "profiles", NULL, 0, NULL, profile_flags, "list what cards can be cut into",
+	  "Lists the profiles that the drivers offer now, how many more of each fit, and why no more fit "
+	  "of those that are out. Nothing is built in: what is on a card changes what fits beside it.",
+	  cmd_vgpu_profiles },
 	{ "vm", "create", NULL, 0, NULL, create_flags, "make a VM",
 	  "Makes a VM of what the options say, or of a file in the API's own words, and starts it "
 	  "if "

@@ -14,6 +14,7 @@
 #include "base/lock.h"
 #include "host/modules.h"
 #include "http/pending.h"
+#include "vgpu/catalogue.h"
 
 enum {
 	BURST_MS = 500,
@@ -63,6 +64,8 @@ static struct facts *facts_new(const char *unknown)
 				 .critical_unknown = unknown,
 				 .framebuffers.null = true,
 				 .framebuffers_unknown = unknown,
+				 .offers.null = true,
+				 .offers_unknown = unknown,
 				 .vfio_pci = FACT_UNKNOWN,
 				 .vfio_pci_evidence = unknown };
 	return facts;
@@ -72,6 +75,7 @@ void facts_release(struct facts *facts)
 {
 	if (!facts || __atomic_sub_fetch(&facts->refs, 1, __ATOMIC_ACQ_REL))
 		return;
+	vgpu_offers_release(&facts->offers);
 	arena_free(facts->arena);
 	free(facts);
 }
@@ -97,6 +101,8 @@ void facts_view(const struct facts *facts, struct doctor_facts *out)
 	out->gpu.critical_unknown = facts->critical_unknown;
 	out->framebuffers = facts->framebuffers.null ? NULL : &facts->framebuffers;
 	out->framebuffers_unknown = facts->framebuffers_unknown;
+	out->gpu.offered = facts->offers.null ? NULL : &facts->offered;
+	out->gpu.offered_unknown = facts->offers_unknown;
 	out->vfio_pci = facts->vfio_pci;
 	out->vfio_pci_evidence = facts->vfio_pci_evidence;
 }
@@ -150,6 +156,18 @@ static void ask_framebuffers(const struct list *functions, struct facts *facts)
 	facts->framebuffers_unknown = arena_strdup(facts->arena, err.message);
 }
 
+/* Only what somebody touched, or what is as old as all the rest. */
+static void ask_offers(const struct inventory *inv, struct facts *facts)
+{
+	const struct vgpu_reader reader = { helper, privd_types, privd_vf_types };
+	CLEANUP(facts_releasep) struct facts *old = facts_acquire();
+	uint64_t now = time_monotonic_ms();
+
+	vgpu_offers_read(&reader, inv, &old->offers, now > EVERY_MS ? now - EVERY_MS : 0, facts->arena,
+			 &facts->offers);
+	vgpu_offered(&facts->offers, facts->arena, &facts->offered);
+}
+
 /* Without a connection a call would wait for one; nobody needs to wait to hear that. */
 static struct facts *ask_helper(void)
 {
@@ -165,6 +183,8 @@ static struct facts *ask_helper(void)
 	ask_holders(&functions, facts);
 	ask_critical(facts);
 	ask_framebuffers(&functions, facts);
+	if (inv)
+		ask_offers(inv, facts);
 	return facts;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What must be asked of the helper again and again: who holds the cards, what the host lives on,
- * and what lies in their memory. Opening a device sends no uevent, so a thread of its own asks every five seconds while
+ * what lies in their memory, and what their drivers cut them into. Opening a device sends no uevent, so a thread of its own asks every five seconds while
  * somebody looks at the cards, and not otherwise. One such thread in a process.
  */
 #pragma once
@@ -10,6 +10,7 @@
 
 #include "gpu/doctor.h"
 #include "plan/privd_client.h"
+#include "vgpu/offer.h"
 
 /* What was heard. Immutable and counted. */
 struct facts {
@@ -20,6 +21,9 @@ struct facts {
 	const char *critical_unknown;
 	struct list framebuffers; /* struct boot_framebuffer; null: unknown */
 	const char *framebuffers_unknown;
+	struct list offers;	   /* struct vgpu_offer *, a reference each; null: unknown */
+	struct list offered;	   /* of them: struct gpu_offered */
+	const char *offers_unknown;
 	enum fact vfio_pci;	/* host/modules.h */
 	const char *vfio_pci_evidence;
 };

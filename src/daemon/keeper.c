@@ -90,7 +90,7 @@ void keeper_publish(struct keeper *k)
 	add_owners(k, sight->book, arena, &facts.gpu);
 	if (k->options.domains && k->options.domains(arena, &sight->domains) >= 0)
 		facts.gpu.domains = &sight->domains;
-	cards_publish(&facts, sight, sight_free);
+	cards_publish(&facts, sight->facts->offers.null ? NULL : &sight->facts->offers, sight, sight_free);
 }
 
 /* The same functions of the same kinds: what is noted of cards is noted of these. */

@@ -126,7 +126,7 @@ static void guard_shares(const struct judged *j)
 		if (f->mdevs.n)
 			plan_refuse(j->plan, REFUSE_MDEV_LIVE, f->text, "it carries vGPU instances",
 				    text(j, "%zu instances, the first %s", f->mdevs.n,
-					 ((const char **)f->mdevs.items)[0]),
+					 ((const struct mdev *)f->mdevs.items)->uuid),
 				    "stop the VMs that use them and remove the instances first");
 		if (!f->sriov || !f->sriov->vfs.n)
 			continue;
@@ -139,7 +139,7 @@ static void guard_shares(const struct judged *j)
 			vf = inventory_function(inventory_of(j), a[k]);
 			if (vf && vf->mdevs.n)
 				plan_refuse(j->plan, REFUSE_MDEV_LIVE, vf->text, "it carries a vGPU instance",
-					    ((const char **)vf->mdevs.items)[0],
+					    ((const struct mdev *)vf->mdevs.items)->uuid,
 					    "stop the VM that uses it and remove the instance first");
 		}
 	}

@@ -186,8 +186,28 @@ static void set_sharing(const struct function *f, struct arena *arena, struct wi
 	out->vgpu = arena_new_of(arena, struct wire_vgpu);
 	out->vgpu->interface = word_find(wire_vgpu_interface_words, f->vgpu);
 	out->vgpu->profiles.null = true;
-	out->vgpu->instances = f->mdevs;
-	unknown(arena, out, "vgpu.profiles", "the vendor driver is not asked for them here");
+	for (LIST_EACH(const struct mdev, mdev, &f->mdevs))
+		list_add_string(arena, &out->vgpu->instances, mdev->uuid);
+}
+
+/* Of a VF: what its PF's driver offers. */
+static void set_offered(const struct gpu_facts *facts, const struct function *f, struct arena *arena,
+			struct wire_device *out)
+{
+	const struct list nothing = { 0 }, *all = facts->offered ?: &nothing;
+	const char *why = facts->offered_unknown ?: "the vendor's driver is not asked for them here";
+
+	if (!out->vgpu)
+		return;
+	for (LIST_EACH(const struct gpu_offered, it, all)) {
+		if (!pci_address_equal(it->address, f->physfn ? *f->physfn : f->address))
+			continue;
+		why = it->unknown;
+		if (!why)
+			out->vgpu->profiles = it->names;
+	}
+	if (out->vgpu->profiles.null)
+		unknown(arena, out, "vgpu.profiles", why);
 }
 
 /* What /sys says in words and numbers of its own. */
@@ -497,6 +517,7 @@ void gpu_view_device(const struct gpu_facts *facts, const struct function *f, st
 		unknown(arena, out, "node", "this host has no name");
 	set_ids(facts->inventory, f, arena, out);
 	set_hardware(f, arena, out);
+	set_offered(facts, f, arena, out);
 	set_functions(facts, &unit, arena, out);
 	set_use(facts, &unit, arena, out);
 	set_critical(facts, f, &unit, arena, out);

@@ -29,6 +29,13 @@ struct gpu_domain {
 	struct list addresses;	/* struct pci_address */
 };
 
+/* What the driver of a card that can be shared offers. */
+struct gpu_offered {
+	struct pci_address address;
+	struct list names;	/* strings */
+	const char *unknown;	/* why they are not known; NULL: they are */
+};
+
 /* A card that a task is changing now. */
 struct gpu_changing {
 	const char *slot;	/* the card's */
@@ -45,6 +52,8 @@ struct gpu_facts {
 	const char *records_unknown;	  /* why */
 	const struct list *assignments; /* struct gpu_assignment; NULL: not known here */
 	const struct list *domains;	/* struct gpu_domain; NULL: not known here (holders tell then) */
+	const struct list *offered;	/* struct gpu_offered; NULL: not known here */
+	const char *offered_unknown;	/* why */
 	struct list held_back;		  /* struct row_pair: VM whose cards are not back, why */
 	struct list starting;		  /* strings: VMs that are being started now */
 	struct list changing;		  /* struct gpu_changing */

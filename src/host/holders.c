@@ -128,7 +128,17 @@ static void add_named(struct search *search, int64_t pid, const char *node)
 			add(search, known->f, pid, path);
 }
 
-/* vfio/<group>, vfio/noiommu-<group>: whoever has the group has all that is in it. */
+/* Is that the group of an mdev of this function? */
+static bool mdev_in(const struct function *f, unsigned long group)
+{
+	for (LIST_EACH(const struct mdev, mdev, &f->mdevs))
+		if (mdev->group >= 0 && (unsigned long)mdev->group == group)
+			return true;
+	return false;
+}
+
+/* vfio/<group>, vfio/noiommu-<group>: whoever has the group has all that is in it; whoever has that of
+ * an mdev has its parent. */
 static void add_group(struct search *search, int64_t pid, const char *node)
 {
 	static const char noiommu[] = "noiommu-";
@@ -145,7 +155,8 @@ static void add_group(struct search *search, int64_t pid, const char *node)
 		return;
 	snprintf(path, sizeof(path), "/dev/%s", node);
 	for (LIST_EACH(struct function *, f, search->functions))
-		if ((*f)->group == (int)number && (*f)->group_is_noiommu == none && !(*f)->bridge)
+		if (((*f)->group == (int)number && (*f)->group_is_noiommu == none && !(*f)->bridge) ||
+		    (!none && mdev_in(*f, number)))
 			add(search, *f, pid, path);
 }
 

@@ -30,7 +30,12 @@ struct sriov {
 	struct list vfs;	/* struct pci_address of virtfn*, sorted by VF number */
 };
 
-/* An mdev type directory or instance below a function is host/mdev.h's. */
+/* A mediated device below a function (drivers/vfio/mdev/mdev_core.c). */
+struct mdev {
+	const char *uuid;
+	const char *type; /* directory of its type, "nvidia-754"; NULL: it cannot be told */
+	int group;	  /* its IOMMU group, of VFIO's own making; NO_GROUP: it cannot be told */
+};
 
 struct function {
 	int refs;			/* atomic; function_ref, function_unref */
@@ -74,7 +79,7 @@ struct function {
 	struct pci_address *physfn;	/* NULL: not a VF */
 	/* "mdev", "mdev_per_vf", "vendor_vf", "sriov"; NULL none. Of a VF: what it carries itself. */
 	const char *vgpu;
-	struct list mdevs;		/* strings: UUIDs of instances below it */
+	struct list mdevs;		/* struct mdev, by UUID */
 	bool in_d3cold;			/* asleep: what wakes it was not read */
 	int64_t aer_correctable, aer_fatal;	/* totals; ROW_NULL when not told */
 	/* Fields whose file could not be read: {API field, reason}; struct row_pair. */

@@ -178,21 +178,39 @@ static bool is_uuid(const char *name)
 	return !name[UUID_TEXT];
 }
 
+/* Links alone are read: no code of the vendor's runs for them. */
+static void add_mdev(struct device_dir *dir, const char *uuid)
+{
+	struct arena *arena = dir->f->arena;
+	struct mdev *mdev = list_add(arena, &dir->f->mdevs, struct mdev);
+	char name[UUID_TEXT + 16], target[TEXT_MAX];
+	long number;
+
+	*mdev = (struct mdev){ arena_strdup(arena, uuid), NULL, NO_GROUP };
+	snprintf(name, sizeof(name), "%s/mdev_type", uuid);
+	if (fdpath_link_name(dir->fd, name, target, sizeof(target)) > 0)
+		mdev->type = arena_strdup(arena, target);
+	snprintf(name, sizeof(name), "%s/iommu_group", uuid);
+	if (fdpath_link_name(dir->fd, name, target, sizeof(target)) > 0 &&
+	    whole_number(target, INT32_MAX, &number))
+		mdev->group = (int)number;
+}
+
 static void note_entry(struct device_dir *dir, const char *name)
 {
-	struct function *f = dir->f;
-
 	if (!strncmp(name, "virtfn", strlen("virtfn")))
 		sriov_add_vf(dir, name);
 	else if (is_uuid(name))
-		list_add_string(f->arena, &f->mdevs, arena_strdup(f->arena, name));
+		add_mdev(dir, name);
 	else
 		dir_note(dir, name);
 }
 
-static int compare_strings(const void *a, const void *b)
+static int by_uuid(const void *a, const void *b)
 {
-	return strcmp(*(const char *const *)a, *(const char *const *)b);
+	const struct mdev *x = a, *y = b;
+
+	return strcmp(x->uuid, y->uuid);
 }
 
 /* getdents64 into a buffer of ours: a DIR would cost more than the reads it saves. */
@@ -209,7 +227,7 @@ static int list_entries(struct device_dir *dir)
 			note_entry(dir, entry->d_name);
 		}
 	if (mdevs->n)
-		qsort(mdevs->items, mdevs->n, sizeof(char *), compare_strings);
+		qsort(mdevs->items, mdevs->n, sizeof(struct mdev), by_uuid);
 	return n < 0 ? -errno : 0;
 }
 

@@ -73,7 +73,10 @@ int input_query(const struct route *route, const struct target *target, struct i
 	}
 	if (!rows_parse(rows, json, "", arena_of(input), input->query, err))
 		return 0;
-	error_wrap(err, "in the query");
+	if (*err->pointer)
+		error_wrap(err, "in the query, %s", err->pointer + 1);
+	else
+		error_wrap(err, "in the query");
 	return error_pointer(err, "%s", "");
 }
 

@@ -348,11 +348,12 @@ int privd_vfio_status(struct privd *privd, int group, unsigned *flags, struct er
 	return 0;
 }
 
-int privd_types(struct privd *privd, struct pci_address address, struct arena *arena,
-		struct list *types, struct error *err)
+int privd_types(struct privd *privd, struct pci_address address, enum privd_types value,
+		struct arena *arena, struct list *types, struct error *err)
 {
 	struct privd_request request = privd_request_new(PRIVD_READ_TYPES, &address);
 
+	request.value = value;
 	return long_list(privd, &request, sizeof(struct privd_type), arena, types, err);
 }
 
@@ -429,6 +430,24 @@ int privd_holders(struct privd *privd, const struct list *addresses, struct aren
 	}
 	*holders = found;
 	return (int)found.n;
+}
+
+int privd_vf_types(struct privd *privd, const struct list *addresses, struct arena *arena,
+		   struct list *types, struct error *err)
+{
+	struct privd_request request;
+	struct list part;
+
+	*types = (struct list){ 0 };
+	for (size_t i = 0; i < addresses->n; i += request.n_addresses) {
+		request = request_about(PRIVD_READ_VF_TYPES, addresses, i);
+		part = (struct list){ 0 };
+		if (long_list(privd, &request, sizeof(struct privd_vf_type), arena, &part, err) < 0)
+			return -1;
+		for (LIST_EACH(struct privd_vf_type, vf, &part))
+			*list_add(arena, types, struct privd_vf_type) = *vf;
+	}
+	return 0;
 }
 
 static int critical_of(struct privd *privd, const struct privd_request *request,

@@ -169,9 +169,12 @@ struct privd_request privd_ask_carried(const struct list *addresses);
 struct privd_request privd_ask_override(struct pci_address address);
 struct privd_request privd_ask_vfio(int group);
 struct privd_request privd_ask_iomem(void);
-/* struct privd_type. */
-int privd_types(struct privd *privd, struct pci_address address, struct arena *arena,
-		struct list *types, struct error *err);
+/* struct privd_type; value: enum privd_types. */
+int privd_types(struct privd *privd, struct pci_address address, enum privd_types value,
+		struct arena *arena, struct list *types, struct error *err);
+/* struct privd_vf_type of each of these (struct pci_address). */
+int privd_vf_types(struct privd *privd, const struct list *addresses, struct arena *arena,
+		   struct list *types, struct error *err);
 int privd_iomem(struct privd *privd, struct arena *arena, const char **text, struct error *err);
 /* addresses: struct pci_address, any number. holders: struct holder (host/holders.h). */
 int privd_holders(struct privd *privd, const struct list *addresses, struct arena *arena,

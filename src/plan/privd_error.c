@@ -39,6 +39,7 @@ static const char *const acts[PRIVD_OPS] = {
 	[PRIVD_READ_ROM] = "reading the option ROM of %a",
 	[PRIVD_READ_VFIO] = "asking VFIO about group %v",
 	[PRIVD_READ_TYPES] = "reading what %a can be cut into",
+	[PRIVD_READ_VF_TYPES] = "reading what the VFs are set to",
 	[PRIVD_READ_IOMEM] = "reading /proc/iomem",
 	[PRIVD_READ_HOLDERS] = "looking who has the card open",
 	[PRIVD_READ_CRITICAL] = "looking what the host lives on",

@@ -91,6 +91,7 @@ OP(op_mdev_create);
 OP(op_mdev_remove);
 OP(op_vf_type);
 OP(op_read_types);
+OP(op_read_vf_types);
 OP(op_module); /* ops_host.c */
 OP(op_hugepages);
 OP(op_read_iomem);

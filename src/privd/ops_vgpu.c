@@ -4,6 +4,7 @@
  * (drivers/vfio/mdev/), NVIDIA's types of a VF. The catalogues run vendor code when they are read.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <systemd/sd-id128.h>
@@ -84,52 +85,63 @@ enum privd_status op_vf_type(struct op *op)
 	return op->value == op->request->value ? PRIVD_OK : PRIVD_MISMATCH;
 }
 
-/* Text of one file of an mdev type, cut to what fits; "" when it is not there. */
-static void type_text(const struct op *op, const char *type, const char *file, char *buf,
-		      size_t size)
+/* Text of one file below the directory of types, cut to what fits; "" when it is not there. */
+static void type_text(int dir, const char *type, const char *file, char *buf, size_t size)
 {
-	char path[OP_PATH * 2];
+	char path[OP_PATH];
 	ssize_t n;
 
-	snprintf(path, sizeof(path), "sys/bus/pci/devices/%s/mdev_supported_types/%s/%s",
-		 op->device, type, file);
-	n = fdpath_pread(op->root->fd, path, buf, size - 1, 0);
-	if (n > 0 && buf[n - 1] == '\n')
-		n--;
-	buf[n > 0 ? n : 0] = '\0';
+	snprintf(path, sizeof(path), "%s/%s", type, file);
+	n = fdpath_attribute(dir, path, buf, size);
+	if (n < 0)
+		buf[0] = '\0';
+}
+
+static bool mdev_type(int dir, const char *id, bool whole, struct privd_type *type)
+{
+	char number[24], *end;
+
+	if (strlen(id) >= sizeof(type->id))
+		return false;
+	*type = (struct privd_type){ .available = -1 };
+	memcpy(type->id, id, strlen(id));
+	if (whole) {
+		type_text(dir, id, "name", type->name, sizeof(type->name));
+		type_text(dir, id, "description", type->description, sizeof(type->description));
+	}
+	type_text(dir, id, "available_instances", number, sizeof(number));
+	type->available = strtoll(number, &end, 10);
+	if (end == number || *end)
+		type->available = -1;
+	return true;
 }
 
 static enum privd_status mdev_types(struct op *op)
 {
 	CLEANUP(arena_freep) struct arena *arena = arena_new();
 	enum privd_status status = PRIVD_OK;
+	CLEAN_FD int dir = -1;
+	struct privd_type type;
 	struct list names = { 0 };
 	char path[OP_PATH];
-	int n = fdpath_list(op->root->fd, op_attribute(op, path, "mdev_supported_types"), arena,
-			    &names);
+	int n;
 
+	dir = fdpath_open(op->root->fd, op_attribute(op, path, "mdev_supported_types"),
+			  O_RDONLY | O_DIRECTORY);
+	n = dir < 0 ? dir : fdpath_list(dir, ".", arena, &names);
 	if (n < 0)
 		return n == -ENOENT ? PRIVD_OK : op_result(op, n);
-	for (LIST_EACH(const char *, name, &names)) {
-		struct privd_type type = { .available = -1 };
-		char number[24], *end;
-
-		if (strlen(*name) >= sizeof(type.id))
-			continue;
-		memcpy(type.id, *name, strlen(*name));
-		type_text(op, *name, "name", type.name, sizeof(type.name));
-		type_text(op, *name, "description", type.description, sizeof(type.description));
-		type_text(op, *name, "available_instances", number, sizeof(number));
-		type.available = strtoll(number, &end, 10);
-		if (end == number || *end)
-			type.available = -1;
-		if (status == PRIVD_OK)
+	for (LIST_EACH(const char *, name, &names))
+		if (status == PRIVD_OK &&
+		    mdev_type(dir, *name, op->request->value == PRIVD_TYPES_WHOLE, &type))
 			status = op_answer(op, &type, sizeof(type));
-	}
 	return status;
 }
 
-/* One line of creatable_vgpu_types, "1145  : NVIDIA L40S-1B"; the header has no number. */
+/*
+ * One line of creatable_vgpu_types, "1145  : NVIDIA L40S-1B"; the header has no number. What the VF is
+ * set to is not among them.
+ */
 static bool vf_type_line(const char *line, struct privd_type *type)
 {
 	char *end;
@@ -147,7 +159,6 @@ static bool vf_type_line(const char *line, struct privd_type *type)
 	return true;
 }
 
-/* The one it is set to is not among those that can be made: it is told without its name. */
 static enum privd_status vf_types(struct op *op)
 {
 	CLEAN_FREE char *text = malloc(VF_TYPES_MAX);
@@ -168,11 +179,7 @@ static enum privd_status vf_types(struct op *op)
 		if (vf_type_line(line, &type) && op_answer(op, &type, sizeof(type)) != PRIVD_OK)
 			return PRIVD_FAILED;
 	}
-	if (current_type(op, &op->value) < 0 || !op->value)
-		return PRIVD_OK;
-	type = (struct privd_type){ .available = -1, .vendor_vf = 1, .current = 1 };
-	snprintf(type.id, sizeof(type.id), "%llu", (unsigned long long)op->value);
-	return op_answer(op, &type, sizeof(type));
+	return PRIVD_OK;
 }
 
 enum privd_status op_read_types(struct op *op)
@@ -180,4 +187,20 @@ enum privd_status op_read_types(struct op *op)
 	enum privd_status status = mdev_types(op);
 
 	return status == PRIVD_OK ? vf_types(op) : status;
+}
+
+enum privd_status op_read_vf_types(struct op *op)
+{
+	enum privd_status status = PRIVD_OK;
+	struct privd_vf_type vf;
+	char path[OP_PATH], text[PCI_ADDRESS_TEXT];
+
+	for (uint32_t i = 0; i < op->request->n_addresses && status == PRIVD_OK; i++) {
+		vf = (struct privd_vf_type){ .address = op->request->addresses[i] };
+		snprintf(path, sizeof(path), "sys/bus/pci/devices/%s/nvidia/current_vgpu_type",
+			 pci_address_format(privd_address_in(vf.address), text));
+		vf.error = -fdpath_read_u64(op->root->fd, path, &vf.type);
+		status = op_answer(op, &vf, sizeof(vf));
+	}
+	return status;
 }

@@ -55,10 +55,11 @@ static const struct {
 	[PRIVD_READ_CONFIG] = { "read_config", ADDRESS | VALUE },
 	[PRIVD_READ_ROM] = { "read_rom", ADDRESS },
 	[PRIVD_READ_VFIO] = { "read_vfio", VALUE },
-	[PRIVD_READ_TYPES] = { "read_types", ADDRESS },
+	[PRIVD_READ_TYPES] = { "read_types", ADDRESS | VALUE },
 	[PRIVD_READ_IOMEM] = { "read_iomem", 0 },
 	[PRIVD_READ_HOLDERS] = { "read_holders", ADDRESSES },
 	[PRIVD_READ_CRITICAL] = { "read_critical", CLASSES | ADDRESSES_MAYBE },
+	[PRIVD_READ_VF_TYPES] = { "read_vf_types", ADDRESSES },
 	[PRIVD_READ_LOCK] = { "read_lock", ADDRESS },
 	[PRIVD_VIABLE] = { "viable", VALUE | ADDRESSES | ENDS },
 };

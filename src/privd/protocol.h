@@ -31,7 +31,7 @@
 
 enum {
 	PRIVD_MAGIC = 0x48585031, /* "HXP1" */
-	PRIVD_VERSION = 3,
+	PRIVD_VERSION = 4,
 	PRIVD_NAME = 32,	       /* a name with its NUL */
 	PRIVD_ADDRESSES = 64,	       /* functions in one request */
 	PRIVD_CLASSES = 16,	       /* extra classes that count as cards */
@@ -79,12 +79,15 @@ enum privd_op {
 	PRIVD_READ_CONFIG,   /* value 64, 256 or 4096 bytes -> raw; wakes the device */
 	PRIVD_READ_ROM,	     /* -> raw; wakes the device */
 	PRIVD_READ_VFIO,     /* value: group -> value: PRIVD_GROUP_* */
-	PRIVD_READ_TYPES,    /* -> struct privd_type: what the card can be cut into now */
+	/* value: PRIVD_TYPES_* -> struct privd_type: what the card can be cut into now */
+	PRIVD_READ_TYPES,
 	PRIVD_READ_IOMEM,    /* -> text of /proc/iomem */
 	PRIVD_READ_HOLDERS,  /* addresses -> struct privd_holder */
 	/* classes, for all functions; addresses: what these carry, displays apart, which need no
 	 * root -> struct privd_critical */
 	PRIVD_READ_CRITICAL,
+	/* addresses: VFs with types of the vendor's -> struct privd_vf_type */
+	PRIVD_READ_VF_TYPES,
 	PRIVD_READ_LOCK, /* nvidia's unbindLock -> value: 0 or 1 */
 	/* value: group, which VFIO accepts and nobody has; addresses, all on vfio. Else PRIVD_MISMATCH,
 	 * which ends a chain as a change that failed does. */
@@ -202,14 +205,24 @@ struct privd_critical {
 	char code[24], why[232], evidence[232];
 };
 
+/* How much of the types is read: each is three files. */
+enum privd_types { PRIVD_TYPES_WHOLE, PRIVD_TYPES_COUNTS /* without name and description */ };
+
+/* What a VF is set to. */
+struct privd_vf_type {
+	struct privd_address address;
+	uint64_t type;	/* 0: none */
+	int32_t error;	/* errno of its reading; then type says nothing */
+	uint8_t zero[4];
+};
+
 struct privd_type {
 	int64_t available; /* instances still to be had; -1: not told */
 	char id[64];	   /* mdev directory, or the number as text */
 	char name[64];
 	char description[512];
 	uint8_t vendor_vf; /* 1: from nvidia/creatable_vgpu_types, 0: an mdev type */
-	uint8_t current;   /* vendor_vf: the VF is of this type now */
-	uint8_t zero[6];
+	uint8_t zero[7];
 };
 
 _Static_assert(sizeof(struct privd_header) == 24, "no padding");
@@ -222,6 +235,7 @@ _Static_assert(sizeof(struct privd_child) == 40, "no padding");
 _Static_assert(sizeof(struct privd_holder) == 320, "no padding");
 _Static_assert(sizeof(struct privd_critical) == 496, "no padding");
 _Static_assert(sizeof(struct privd_type) == 656, "no padding");
+_Static_assert(sizeof(struct privd_vf_type) == 24, "no padding");
 
 struct pci_address privd_address_in(struct privd_address address);
 /* One that is set. */

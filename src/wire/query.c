@@ -2,6 +2,7 @@
 /* The rows of query.h. */
 #include "wire/query.h"
 
+#include "base/address.h"
 #include "wire/device.h"
 
 #define DEVICE_QUERY(field) offsetof(struct wire_device_query, field)
@@ -18,7 +19,7 @@ const struct row wire_device_query_rows[] = {
 };
 
 const struct row wire_doctor_query_rows[] = {
-	{ "device", ROW_STRING, 0, offsetof(struct wire_doctor_query, device),
+	{ "device", ROW_STRING, 0, offsetof(struct wire_doctor_query, device), .check = pci_address_check,
 	  .help = "address of any function of a card: the checks of that card alone, and the host's" },
 	ROW_END,
 };

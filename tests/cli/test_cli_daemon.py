@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """With a daemon: what it says is printed, refused, missed; here it is a stub on a Unix socket."""
+import json
 import os
 import time
 
@@ -57,9 +58,44 @@ def test_answers_of_another_shape_are_no_crash(horcrux, daemon):
         for path, words in (("/api/gpu/devices", ["gpu", "list"]),
                             ("/api/gpu/devices/0000:01:00.0", ["gpu", "show", "0000:01:00.0"]),
                             ("/api/gpu/devices/0000:01:00.0/iommu-group", ["gpu", "group", "0000:01:00.0"]),
+                            ("/api/vgpu/devices", ["vgpu", "list"]),
+                            ("/api/vgpu/profiles", ["vgpu", "profiles"]),
+                            ("/api/vgpu/instances", ["vgpu", "instances"]),
                             ("/api/gpu/iommu-status", ["gpu", "iommu"])):
             daemon.on("GET", path, stub.says(body))
             assert horcrux(*words, f"--socket={daemon.path}").code in (0, 1), (words, body)
+
+
+def shared(what, interface="mdev-per-vf"):
+    path = os.path.join(os.environ["SOURCE_ROOT"], "tests", "golden", "api", f"vgpu-{interface}-{what}.json")
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def test_shared_cards(horcrux, daemon, golden):
+    """What the daemon says of real machines, as tables."""
+    def out(*words):
+        run = horcrux("vgpu", *words, f"--socket={daemon.path}")
+        assert (run.code, run.err) == (0, "")
+        return run.out
+
+    for interface in ("mdev-per-vf", "mdev", "vendor-vf"):
+        for what, verb in (("devices", "list"), ("profiles", "profiles"), ("instances", "instances")):
+            daemon.on("GET", f"/api/vgpu/{what}", stub.says(shared(what, interface)))
+            if shared(what, interface):
+                golden(f"vgpu-{interface}-{verb}.txt", out(verb))
+
+
+def test_profiles_of_one_card_that_fit(horcrux, daemon):
+    card = "0000:08:00.0"
+    for path, words in ((f"/api/vgpu/profiles?device={card}", [f"--device={card}"]),
+                        ("/api/vgpu/profiles?fits=true", ["--fits"]),
+                        (f"/api/vgpu/profiles?fits=true&device={card}", [f"--device={card}", "--fits"])):
+        daemon.on("GET", path, stub.says([]))
+        run = horcrux("vgpu", "profiles", *words, f"--socket={daemon.path}")
+        assert run.code == 0 and run.out == "" and "horcrux: " in run.err, words
+    assert horcrux("vgpu", "profiles", "--device=nonsense", f"--socket={daemon.path}").code == 2
+    assert len(daemon.seen) == 3
 
 
 def test_scan_posts(horcrux, daemon):

@@ -59,7 +59,7 @@ def complete(horcrux, program, tmp_path, environment):
 
 
 def test_completion_of_words(complete):
-    assert complete("") == ["doctor", "gpu", "task", "version", "vm"]
+    assert complete("") == ["doctor", "gpu", "task", "version", "vgpu", "vm"]
     assert complete("gp") == ["gpu"]
     assert complete("gpu", "") == ["bind", "group", "iommu", "list", "scan", "show", "sriov", "unbind"]
     assert complete("-o", "json", "gpu", "s") == ["scan", "show", "sriov"]

@@ -16,13 +16,13 @@ import struct
 import subprocess
 import time
 
-MAGIC, VERSION = 0x48585031, 3
+MAGIC, VERSION = 0x48585031, 4
 
 OPS = {name: n for n, name in enumerate((
     "none ping live late chain override unbind bind probe vfs vf_autoprobe mdev_create mdev_remove vf_type "
     "power d3cold reset reset_method remove rescan unbind_lock rescan_all module hugepages "
     "read_override read_config read_rom read_vfio read_types read_iomem read_holders read_critical "
-    "read_lock viable"
+    "read_vf_types read_lock viable"
 ).split())}
 OP_NAMES = {n: name for name, n in OPS.items()}
 
@@ -36,7 +36,8 @@ REPLY = struct.Struct("=HHiQQII")
 CHILD = struct.Struct("=QQq8sIHBB")
 HOLDER = struct.Struct("=q8s16s64s64s32s128s")
 CRITICAL = struct.Struct("=8s24s232s232s")
-TYPE = struct.Struct("=q64s64s512sBB6s")
+TYPE = struct.Struct("=q64s64s512sB7s")
+VF_TYPE = struct.Struct("=8sQi4s")
 
 REQUEST_SIZE = 648
 REPLY_SIZE = HEADER.size + ADDRESS.size + REPLY.size
@@ -129,8 +130,11 @@ class Reply:
 
     def types(self):
         return [{"available": available, "id": text(i), "name": text(name), "description": text(d),
-                 "vendor_vf": vendor_vf, "current": current}
-                for available, i, name, d, vendor_vf, current, _ in TYPE.iter_unpack(self.data)]
+                 "vendor_vf": vendor_vf}
+                for available, i, name, d, vendor_vf, _ in TYPE.iter_unpack(self.data)]
+
+    def vf_types(self):
+        return {address_text(at): (number, error) for at, number, error, _ in VF_TYPE.iter_unpack(self.data)}
 
 
 class ChainReply:

@@ -216,6 +216,10 @@ def test_gvtg(state):
         assert p.call("mdev_create", igpu, **create).error == errno.EEXIST
         types = {t["id"]: t for t in p.call("read_types", igpu).types()}
         assert types["i915-GVTg_V5_4"]["available"] < free
+        counts = {t["id"]: t for t in p.call("read_types", igpu, value=1).types()}
+        assert {i: t["available"] for i, t in counts.items()} == {i: t["available"] for i, t in types.items()}
+        assert all(t["name"] == t["description"] == "" for t in counts.values())
+        assert p.call("read_types", igpu, value=2).status == "range"
         for n in range(2, 40):
             reply = p.call("mdev_create", igpu, name="i915-GVTg_V5_8", uuid=UUID[:-1] + bytes([n]))
             if reply.status != "ok":
@@ -239,11 +243,12 @@ def test_vendor_vf(state):
     vf, taken = "0000:41:00.5", "0000:41:00.4"
     with FakeHost("f19-l40s-vendor-vf") as host, start(host, state) as p:
         types = p.call("read_types", vf).types()
-        assert all(t["vendor_vf"] and not t["current"] for t in types)
+        assert all(t["vendor_vf"] for t in types)
         name = {t["name"]: t["id"] for t in types}
         number = int(name["NVIDIA L40S-8Q"])
-        [current] = [t for t in p.call("read_types", taken).types() if t["current"]]
-        assert current["id"] == "1152"
+        assert p.call("read_types", taken).types() == []
+        assert p.call("read_vf_types", addresses=[taken, vf, "0000:40:01.0"]).vf_types() == {
+            taken: (1152, 0), vf: (0, 0), "0000:40:01.0": (0, errno.ENOENT)}
         reply = p.call("vf_type", vf, value=number)
         assert (reply.status, reply.value) == ("ok", number)
         assert host.read(f"{DEV}/{vf}/nvidia/current_vgpu_type") == f"{number}\n"

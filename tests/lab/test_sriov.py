@@ -34,6 +34,17 @@ def has_vfs(machine, n, timeout=60):
         time.sleep(0.3)
 
 
+def free_is(machine, pf, free, timeout=20):
+    """The shared card says that so many of its VFs are free."""
+    start = time.monotonic()
+    while True:
+        [card] = [c for c in machine.api("GET", "/api/vgpu/devices").body if c["pci_id"] == pf]
+        if card["free"] == free:
+            return card
+        assert time.monotonic() - start < lab.patience(timeout), card
+        time.sleep(0.3)
+
+
 def test_network_cards_count_as_cards_here(machine):
     machine.ssh(f"sed -i '/extra_classes/d' {CONF}; echo 'extra_classes = 0200' >>{CONF}; "
                 "systemctl restart horcruxd && horcrux gpu list >/dev/null")
@@ -71,6 +82,9 @@ def test_in_a_vm_it_stays(machine):
     vf = cut(machine, 3, pf)["sriov"]["vfs"][1]
     create(machine, "virtual", vf)
     assert f"01:00.0 {VF_IDS} 020000" in seen(machine, "virtual")
+    card = free_is(machine, pf, 2)
+    assert (card["interface"], card["available_profiles"], card["instances"]) == ("sriov", [], [])
+    assert pf in machine.ssh("horcrux vgpu list").out
     before = machine.functions()
     for wanted in (0, 1, 7):
         problem = cut(machine, wanted, pf, status=409)
@@ -82,6 +96,7 @@ def test_in_a_vm_it_stays(machine):
     act(machine, "virtual", "kill")
     comes_home(machine, (vf,), (None,))
     remove(machine, "virtual")
+    free_is(machine, pf, 3)
     cut(machine, 0, pf)
     has_vfs(machine, 0)
 

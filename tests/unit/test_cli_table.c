@@ -35,6 +35,9 @@ NOT_RUN(cmd_vm_show)
 NOT_RUN(cmd_vm_start)
 NOT_RUN(cmd_vm_stop)
 NOT_RUN(cmd_vm_xml)
+NOT_RUN(cmd_vgpu_instances)
+NOT_RUN(cmd_vgpu_list)
+NOT_RUN(cmd_vgpu_profiles)
 
 static int compare(const struct command *a, const struct command *b)
 {

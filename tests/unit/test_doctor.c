@@ -159,7 +159,8 @@ CHANGE(half)
 }
 CHANGE(shared)
 {
-	list_add_string(host->arena, &gpu->mdevs, "11111111-2222-3333-4444-555555555555");
+	*list_add(host->arena, &gpu->mdevs, struct mdev) =
+		(struct mdev){ "11111111-2222-3333-4444-555555555555", NULL, NO_GROUP };
 }
 CHANGE(no_reset)
 {

@@ -89,14 +89,16 @@ static void shared_cards(void **state)
 	struct function *f = hand_pair(host, "nvidia", NULL), *vf;
 	struct sriov sriov = { .total = 4 };
 
-	list_add_string(host->arena, &f->mdevs, "f715f63c-0d00-4007-9c5a-b07b0c6c05de");
+	*list_add(host->arena, &f->mdevs, struct mdev) =
+		(struct mdev){ "f715f63c-0d00-4007-9c5a-b07b0c6c05de", NULL, NO_GROUP };
 	assert_string_equal(refused(host, GUARD_BIND, NULL), "mdev_live");
 	f->mdevs.n = 0;
 	vf = hand_function(host, "0000:01:00.4", 0x030000, "nvidia", 9, -1);
 	*list_add(host->arena, &sriov.vfs, struct pci_address) = vf->address;
 	f->sriov = &sriov;
 	assert_string_equal(refused(host, GUARD_BIND, NULL), "pf_has_vfs");
-	list_add_string(host->arena, &vf->mdevs, "c728e022-f16f-434b-ad2c-9665ee634d3d");
+	*list_add(host->arena, &vf->mdevs, struct mdev) =
+		(struct mdev){ "c728e022-f16f-434b-ad2c-9665ee634d3d", NULL, NO_GROUP };
 	assert_string_equal(refused(host, GUARD_BIND, NULL), "pf_has_vfs mdev_live");
 }
 

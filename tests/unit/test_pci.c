@@ -241,14 +241,25 @@ static void lists_instances(void **state)
 {
 	CLEANUP(function_unrefp) struct function *f = NULL;
 	struct tree *tree = *state;
+	const struct mdev *mdev;
 
 	tree_function(tree, &gpu);
 	tree_dir(tree, "sys/devices/" GPU_PATH "/f715f63c-0d00-4007-9c5a-b07b0c6c05de");
 	tree_dir(tree, "sys/devices/" GPU_PATH "/3deab9a4-200a-4c54-99b1-5eb0722d1d81");
 	tree_dir(tree, "sys/devices/" GPU_PATH "/3deab9a4-200a-4c54-99b1-5eb0722d1d8g");
+	tree_link(tree, "sys/devices/" GPU_PATH "/f715f63c-0d00-4007-9c5a-b07b0c6c05de/mdev_type",
+		  "../mdev_supported_types/nvidia-754");
+	tree_link(tree, "sys/devices/" GPU_PATH "/f715f63c-0d00-4007-9c5a-b07b0c6c05de/iommu_group",
+		  "../../../../../kernel/iommu_groups/106");
 	f = read_one(tree, GPU);
-	assert_strings(&f->mdevs, "3deab9a4-200a-4c54-99b1-5eb0722d1d81 "
-				  "f715f63c-0d00-4007-9c5a-b07b0c6c05de ");
+	mdev = f->mdevs.items;
+	assert_int_equal(f->mdevs.n, 2);
+	assert_string_equal(mdev[0].uuid, "3deab9a4-200a-4c54-99b1-5eb0722d1d81");
+	assert_null(mdev[0].type);
+	assert_int_equal(mdev[0].group, NO_GROUP);
+	assert_string_equal(mdev[1].uuid, "f715f63c-0d00-4007-9c5a-b07b0c6c05de");
+	assert_string_equal(mdev[1].type, "nvidia-754");
+	assert_int_equal(mdev[1].group, 106);
 	assert_string_equal(f->vgpu, "mdev");
 }
 

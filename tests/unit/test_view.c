@@ -177,7 +177,8 @@ static void carrying_others_is_shared(void **state)
 	*list_add(host->arena, &sriov.vfs, struct pci_address) = at("0000:01:00.4");
 	assert_int_equal(gpu_card_state(&host->facts, f), CARD_SHARED);
 	f->sriov = NULL;
-	list_add_string(host->arena, &f->mdevs, "f715f63c-0d00-4007-9c5a-b07b0c6c05de");
+	*list_add(host->arena, &f->mdevs, struct mdev) =
+		(struct mdev){ "f715f63c-0d00-4007-9c5a-b07b0c6c05de", NULL, NO_GROUP };
 	assert_int_equal(gpu_card_state(&host->facts, f), CARD_SHARED);
 }
 
