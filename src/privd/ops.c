@@ -46,8 +46,9 @@ static const struct {
 	[PRIVD_READ_CONFIG] = { 5000, .max = 4096, .run = op_read_config },
 	[PRIVD_READ_ROM] = { 15000, .run = op_read_rom },
 	[PRIVD_READ_VFIO] = { 5000, .max = INT32_MAX, .run = op_read_vfio },
-	[PRIVD_READ_TYPES] = { 10000, .max = PRIVD_TYPES_COUNTS, .run = op_read_types },
-	[PRIVD_READ_VF_TYPES] = { 10000, .run = op_read_vf_types },
+	/* who waits for these waits for holders too */
+	[PRIVD_READ_TYPES] = { 3000, .max = PRIVD_TYPES_COUNTS, .run = op_read_types },
+	[PRIVD_READ_VF_TYPES] = { 3000, .run = op_read_vf_types },
 	[PRIVD_READ_IOMEM] = { 5000, .run = op_read_iomem },
 	[PRIVD_READ_HOLDERS] = { 10000, .run = op_read_holders },
 	[PRIVD_READ_CRITICAL] = { 15000, .run = op_read_critical },

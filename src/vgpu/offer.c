@@ -262,7 +262,7 @@ const struct vgpu_offer *vgpu_offer_of(const struct list *offers, struct pci_add
 static struct vgpu_offer *old_or_read(const struct vgpu_reader *reader, struct vgpu_offer *old,
 				      uint64_t before, struct vgpu_offer *made)
 {
-	if (old && old->read_at >= before && same_sources(old, made)) {
+	if (old && old->read_at > before && same_sources(old, made)) {
 		offer_unref(made);
 		__atomic_add_fetch(&old->refs, 1, __ATOMIC_RELAXED);
 		return old;

@@ -54,7 +54,7 @@ bool vgpu_is_device(const struct inventory *inv, const struct function *f);
 
 /*
  * The offers of all cards of the inventory that can be shared, as struct vgpu_offer *, a reference each;
- * those of `old` that still hold are taken over, unless they were read before `before` (of
+ * those of `old` that still hold are taken over, where they were read after `before` (of
  * time_monotonic_ms()). The list is in the arena. Blocks as the helper does.
  */
 void vgpu_offers_read(const struct vgpu_reader *reader, const struct inventory *inv,

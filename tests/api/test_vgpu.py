@@ -170,6 +170,22 @@ def fresh_round(d, *addresses):
     return all(types_read(d, a) for a in addresses) or d.wait_for(lambda: all(types_read(d, a) for a in addresses), 7)
 
 
+def test_a_driver_that_hangs_takes_nothing_else_along(tmp_path):
+    with running(tmp_path, "f14-gvtg") as d:
+        devices(d)
+        d.host.knob("block path=*/available_instances op=read")
+        assert d.wait_for(lambda: d.get("/api/vgpu/devices").json()[0]["available_profiles"] is None, 20)
+        [card] = d.get("/api/vgpu/devices").json()
+        assert card["unknown"]["available_profiles"] and card["free"] is None
+        d.host.event("process 900 Xorg fd=/dev/dri/card0")
+        users = lambda: [u["id"] for u in d.get(f"/api/gpu/devices/{GVTG}").json()["used_by"] or []]
+        assert d.wait_for(lambda: "900" in users(), 20)
+        d.host.event("kill 900")
+        assert d.wait_for(lambda: "900" not in users(), 20)
+        d.host.knob("clear")
+        assert d.wait_for(lambda: (d.get("/api/vgpu/devices").json()[0]["available_profiles"] or []) != [], 20)
+
+
 def test_without_the_helper_it_is_unknown(tmp_path):
     with FakeHost("f14-gvtg", uevents=False) as host, Daemon(tmp_path, host.root, helper=False) as d:
         [card] = d.get("/api/vgpu/devices").json()

@@ -111,6 +111,7 @@ WHAT = {
     "booted": "a lab host that has booted", "ready": "a lab host with the package installed",
     "quick": "a lab host with the package installed", "deb": "the package", "guests": "the guests' CDs",
     "linux": "a guest with Debian's kernel", "compiled": "what changed", "radeon": "a card's ROM",
+    "headers": "headers of their kernel", "standin": "a driver that shares a card",
 }
 
 

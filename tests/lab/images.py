@@ -139,6 +139,23 @@ def guests():
     return artefact("guests", key, make_guests)
 
 
+def make_standin(part, log, headers, version):
+    part.mkdir()
+    run(contained([str(RECIPES / "kmod.sh"), str(trees.tools("trixie")), str(headers), str(HERE / "kmod"),
+                   str(part), version]), log=log, what="building the stand-in")
+
+
+def standin():
+    """The kernel module that stands in for drivers of cards that can be shared (kmod/standin.h), for the
+    kernel of the trixie hosts."""
+    version = kernel_of(trees.root("trixie"))[1].name
+    headers = trees.headers("trixie", version)
+    key = key_of(make_standin, RECIPES / "kmod.sh", trees.tools("trixie").name, headers.name,
+                 *[part for path in sorted((HERE / "kmod").iterdir()) for part in (path.name, path)])
+    folder = artefact("standin-trixie", key, lambda part, log: make_standin(part, log, headers, version))
+    return folder / "horcrux_standin.ko"
+
+
 def make_linux_guest(part, _log):
     part.mkdir()
     root = trees.root("trixie")

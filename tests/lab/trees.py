@@ -99,34 +99,62 @@ done
 """
 
 
-def fetch_kernel(part, log, dist):
-    """The newest kernel of DIST-backports, unpacked, and nothing else of that distribution."""
+FETCH_HEADERS = """set -eu
+export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
+cd "$1"
+apt-get -q download {names}
+"""
+
+
+def fetch_packages(part, log, suite, hook, what):
+    """The packages that the hook downloads, unpacked, and nothing else of that distribution."""
     need_root("The lab")
     keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
-    suite = f"{dist}-backports"
     part.mkdir()
     run(contained(["mmdebstrap", "--mode=root", "--variant=custom", "--format=directory", "--skip=cleanup",
          "--aptopt=Acquire::Languages \"none\"", "--aptopt=Acquire::Check-Valid-Until \"false\"",
-         "--customize-hook=" + FETCH_KERNEL, suite, str(part / "tree"),
+         "--customize-hook=" + hook, suite, str(part / "tree"),
          f"deb [signed-by={keyring}] {mirror()} {suite} main"]),
-        log=log, what="fetching a kernel of " + suite)
+        log=log, what=f"fetching {what} of {suite}")
     found = sorted((part / "tree").glob("linux-*.deb"))
     for package in found:
         run(["dpkg-deb", "-x", str(package), str(part / "x")], log=log)
     if not found:
-        raise LabError(f"{suite} offered no kernel")
+        raise LabError(f"{suite} offered no {what}")
     run(["rm", "-rf", str(part / "tree"), str(part / "x/usr/share")], log=log)
     for child in (part / "x").iterdir():
         child.rename(part / child.name)
     (part / "x").rmdir()
     (part / "lib").symlink_to("usr/lib")
+
+
+def fetch_kernel(part, log, dist):
+    """The newest kernel of DIST-backports."""
+    fetch_packages(part, log, f"{dist}-backports", FETCH_KERNEL, "a kernel")
     version = next((part / "usr/lib/modules").iterdir()).name
     run(["depmod", "-b", str(part), version], log=log)
 
 
 def kernel(dist):
-    key = key_of(fetch_kernel, FETCH_KERNEL, dist)
+    key = key_of(fetch_packages, fetch_kernel, FETCH_KERNEL, dist)
     return artefact(f"kernel-{dist}-bpo", key, lambda part, log: fetched(fetch_kernel, part, log, dist))
+
+
+def fetch_headers(part, log, dist, version):
+    """What modules for the kernel `version` (6.12.48+deb13-amd64) of DIST are built with."""
+    base, _, flavour = version.rpartition("-")
+    names = f"linux-headers-{base}-{flavour} linux-headers-{base}-common linux-kbuild-{base}"
+    try:
+        fetch_packages(part, log, dist, FETCH_HEADERS.format(names=names), "headers")
+    except LabError as err:
+        raise LabError(f"{err}\nIf the archive has a newer kernel by now, remove root-{dist}-* from the "
+                       "lab's cache: the hosts get the newer one then.") from err
+
+
+def headers(dist, version):
+    key = key_of(fetch_packages, fetch_headers, FETCH_HEADERS, dist, version)
+    return artefact(f"headers-{dist}", key,
+                    lambda part, log: fetched(fetch_headers, part, log, dist, version))
 
 
 # Words: TREE SOURCE WORK COMMAND. The tree stays as it is, and the source cannot be written.
