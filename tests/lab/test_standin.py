@@ -23,10 +23,10 @@ def cards(machine):
 @pytest.fixture(autouse=True)
 def swept(machine, cards):
     yield
-    standin.knob(machine, "create_error", 0)
-    standin.knob(machine, "catalogue_lag_ms", 0)
     standin.guest_ends(machine)
-    machine.ssh("for d in /sys/bus/mdev/devices/*; do "
+    machine.ssh(f"for k in create_error catalogue_lag_ms; do [ ! -e {standin.PARAMETERS}/$k ] || "
+                f"echo 0 >{standin.PARAMETERS}/$k; done; "
+                "for d in /sys/bus/mdev/devices/*; do "
                 "[ ! -e $d/remove ] || echo 1 >$d/remove; done", check=False)
 
 

@@ -74,12 +74,12 @@ struct parent {
 	struct mutex lock;
 	struct type types[TYPES_MAX];
 	struct mdev_type *list_of_types[TYPES_MAX];
-	unsigned long changed; /* jiffies */
+	struct list_head instances; /* struct standin_vgpu */
+	unsigned long changed;	    /* jiffies */
 };
 
 static LIST_HEAD(parents);
 static DEFINE_MUTEX(parents_lock);
-static bool held;
 
 static struct parent *parent_of(struct mdev_type *type)
 {
@@ -195,16 +195,23 @@ static int instance_probe(struct mdev_device *mdev)
 		return ret;
 	}
 	dev_set_drvdata(&mdev->dev, vgpu);
+	mutex_lock(&parent->lock);
+	list_add(&vgpu->beside, &parent->instances);
+	mutex_unlock(&parent->lock);
 	return 0;
 }
 
 static void instance_remove(struct mdev_device *mdev)
 {
 	struct standin_vgpu *vgpu = dev_get_drvdata(&mdev->dev);
+	struct parent *parent = parent_of(mdev->type);
 
+	mutex_lock(&parent->lock);
+	list_del(&vgpu->beside);
+	mutex_unlock(&parent->lock);
 	vfio_unregister_group_dev(&vgpu->vdev);
 	vfio_put_device(&vgpu->vdev);
-	give(parent_of(mdev->type), container_of(mdev->type, struct type, type));
+	give(parent, container_of(mdev->type, struct type, type));
 }
 
 static struct mdev_driver instance_driver = {
@@ -242,6 +249,7 @@ int standin_parent_add(struct pci_dev *pdev, enum standin_kind kind)
 		return -ENOMEM;
 	parent->card = &cards[kind];
 	mutex_init(&parent->lock);
+	INIT_LIST_HEAD(&parent->instances);
 	for (i = 0; i < parent->card->n; i++) {
 		parent->types[i].spec = &parent->card->specs[i];
 		parent->types[i].type.sysfs_name = parent->card->specs[i].sysfs_name;
@@ -257,8 +265,6 @@ int standin_parent_add(struct pci_dev *pdev, enum standin_kind kind)
 	pci_set_drvdata(pdev, parent);
 	mutex_lock(&parents_lock);
 	list_add(&parent->list, &parents);
-	if (held)
-		down_write(&parent->parent.unreg_sem);
 	mutex_unlock(&parents_lock);
 	return 0;
 }
@@ -269,25 +275,23 @@ void standin_parent_remove(struct pci_dev *pdev)
 
 	mutex_lock(&parents_lock);
 	list_del(&parent->list);
-	if (held)
-		up_write(&parent->parent.unreg_sem);
 	mutex_unlock(&parents_lock);
 	mdev_unregister_parent(&parent->parent);
 	kfree(parent);
 }
 
-/* The core answers EAGAIN while a parent goes away (drivers/vfio/mdev/mdev_core.c, mdev_device_remove). */
-void standin_parents_hold(bool hold)
+/* The core answers EAGAIN for one that is not active (any more): drivers/vfio/mdev/mdev_core.c, mdev_device_remove. */
+void standin_instances_hold(bool hold)
 {
+	struct standin_vgpu *vgpu;
 	struct parent *parent;
 
 	mutex_lock(&parents_lock);
 	list_for_each_entry(parent, &parents, list) {
-		if (hold)
-			down_write(&parent->parent.unreg_sem);
-		else
-			up_write(&parent->parent.unreg_sem);
+		mutex_lock(&parent->lock);
+		list_for_each_entry(vgpu, &parent->instances, beside)
+			to_mdev_device(vgpu->vdev.dev)->active = !hold;
+		mutex_unlock(&parent->lock);
 	}
-	held = hold;
 	mutex_unlock(&parents_lock);
 }

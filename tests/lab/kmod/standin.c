@@ -20,7 +20,7 @@ static int remove_again_set(const char *value, const struct kernel_param *param)
 	int ret = param_set_bool(value, param);
 
 	if (!ret && before != remove_again)
-		standin_parents_hold(remove_again);
+		standin_instances_hold(remove_again);
 	return ret;
 }
 
@@ -85,7 +85,7 @@ mdev:
 static void __exit standin_exit(void)
 {
 	if (remove_again)
-		standin_parents_hold(false);
+		standin_instances_hold(false);
 	pci_unregister_driver(&gvtg_driver);
 	pci_unregister_driver(&nvidia_driver);
 	standin_mdev_exit();

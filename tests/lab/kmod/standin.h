@@ -27,6 +27,7 @@ struct standin_vgpu {
 	struct standin_file *file; /* of a migration under way */
 	bool absent;		   /* nobody can open it: there is no instance */
 	bool open;
+	struct list_head beside; /* the others of its parent; that one's lock */
 };
 
 /* Of mediated devices, and of functions with an IOMMU group of their own. */
@@ -43,8 +44,8 @@ int standin_parent_add(struct pci_dev *pdev, enum standin_kind kind);
 void standin_parent_remove(struct pci_dev *pdev);
 int standin_mdev_init(void);
 void standin_mdev_exit(void);
-/* While true, removal (and creation) of an instance is answered with EAGAIN. */
-void standin_parents_hold(bool hold);
+/* While true, removal of the instances that are there is answered with EAGAIN. */
+void standin_instances_hold(bool hold);
 
 /* vf.c: the same for VFs, which are given types of the vendor's. */
 int standin_vf_add(struct pci_dev *pdev);
