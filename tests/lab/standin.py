@@ -8,6 +8,7 @@ import lab
 
 MODULE = "/root/horcrux_standin.ko"
 PARAMETERS = "/sys/module/horcrux_standin/parameters"
+MONITOR = 4444
 T4, GVTG = ("10de", "1eb8", "nvidia"), ("8086", "3e98", "i915")
 
 
@@ -47,13 +48,23 @@ def remove(machine, uuid, check=True):
     return machine.ssh(f"echo 1 >/sys/bus/mdev/devices/{uuid}/remove", check=check)
 
 
-def guest(machine, device):
-    """A guest with that device, by QEMU alone; what it said of what it has."""
+def guest_starts(machine, device, more=""):
+    """A guest with that device, by QEMU alone; its monitor is on MONITOR."""
     machine.ssh("rm -f /root/serial; qemu-system-x86_64 -machine q35,accel=tcg -m 128 -nodefaults -display none "
-                "-serial file:/root/serial -cdrom /root/guest.iso "
-                f"-device vfio-pci,{device} >/root/qemu.log 2>&1 </dev/null & echo $! >/root/pid")
+                f"-serial file:/root/serial -cdrom /root/guest.iso -monitor tcp:127.0.0.1:{MONITOR},server,nowait "
+                f"-device vfio-pci,{device} {more} >/root/qemu.log 2>&1 </dev/null & echo $! >/root/pid")
+
+
+def guest(machine, device):
+    """The same; what it said of what it has."""
+    guest_starts(machine, device)
     return machine.wait("grep -q GUEST-DONE /root/serial && cat /root/serial", timeout=90,
                         what="the guest listed what it has")
+
+
+def monitor(machine, command):
+    """What QEMU says to a command for people."""
+    return machine.ssh(f"exec 3<>/dev/tcp/127.0.0.1/{MONITOR}; echo '{command}' >&3; timeout 1 cat <&3 || true").out
 
 
 def guest_ends(machine):

@@ -4,6 +4,8 @@
 The drivers are stand-ins (kmod), the kernel's mdev and VFIO, and QEMU, are not.
 """
 
+import re
+
 import pytest
 import standin
 from standin import becomes, instances, profiles, shared
@@ -93,6 +95,26 @@ def test_a_guest_gets_it(machine, cards, card, kind, ids):
     assert any(u["name"].startswith("qemu-system") for u in users), users
     standin.guest_ends(machine)
     becomes(machine, lambda: instances(machine)[ONE]["state"], "idle")
+
+
+def test_it_moves(machine, cards):
+    """Its state goes into a file with its guest's, and from there into another instance."""
+    standin.create(machine, cards["t4"], "nvidia-222", ONE)
+    standin.create(machine, cards["t4"], "nvidia-222", TWO)
+    device = "sysfsdev=/sys/bus/mdev/devices/{},enable-migration=on,x-device-dirty-page-tracking=off"
+    assert "10de:1eb8 030200" in standin.guest(machine, device.format(ONE))
+    # where its firmware put the device's memory is in the device's own registers
+    told = standin.monitor(machine, "info pci")
+    bar = re.search(r"10de:1eb8.*?BAR0: 32 bit (?:prefetchable )?memory at (0x[0-9a-f]+)", told, re.S)
+    assert bar, told
+    standin.monitor(machine, "stop\nmigrate_set_parameter downtime-limit 60000\nmigrate \"exec:cat >/root/state\"")
+    becomes(machine, lambda: "Migration status: completed" in standin.monitor(machine, "info migrate")
+            or "Status: completed" in standin.monitor(machine, "info migrate"), True, timeout=60)
+    standin.guest_ends(machine)
+    standin.guest_starts(machine, device.format(TWO), '-incoming "exec:cat /root/state"')
+    becomes(machine, lambda: "VM status: paused" in standin.monitor(machine, "info status"), True, timeout=60)
+    assert bar[1] in standin.monitor(machine, "info pci")
+    becomes(machine, lambda: [instances(machine)[u]["state"] for u in (ONE, TWO)], ["idle", "in_use"])
 
 
 def test_a_driver_that_fails_or_lags(machine, cards):
