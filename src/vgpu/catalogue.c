@@ -16,6 +16,16 @@ struct live {
 	const char *type;	   /* id; NULL: it cannot be told */
 };
 
+struct sight;
+
+/* One for each kernel interface. Plain VFs have no profiles, and are no instances: no functions. */
+struct backend {
+	const char *interface;
+	bool vfs; /* its instances are on VFs */
+	void (*find_live)(struct sight *s);
+	void (*count)(const struct sight *s, const struct vgpu_type *type, struct wire_profile *out);
+};
+
 /* One card while it is looked at. */
 struct sight {
 	const struct gpu_facts *facts;
@@ -124,6 +134,12 @@ static bool is_live(const struct sight *s, const struct function *vf)
 	return false;
 }
 
+/* Where instances are on VFs, one on another driver cannot carry any. */
+static bool may_carry(const struct sight *s, const struct function *vf)
+{
+	return !s->backend->count || (vf->vgpu && !strcmp(vf->vgpu, s->backend->interface));
+}
+
 /* VFs that nobody has and that carry nothing. Holders that are unknown leave it unknown. */
 static void count_free_vfs(struct sight *s)
 {
@@ -135,7 +151,7 @@ static void count_free_vfs(struct sight *s)
 	s->free_vfs = s->out->instances.null ? ROW_NULL : 0;
 	for (size_t i = 0; i < vfs_of(s) && s->free_vfs != ROW_NULL; i++) {
 		vf = vf_at(s, i);
-		if (!vf || is_live(s, vf))
+		if (!vf || is_live(s, vf) || !may_carry(s, vf))
 			continue;
 		gpu_unit_of(s->facts->inventory, vf, &unit);
 		record = record_at(s->facts->records, s->facts->inventory, vf->address);
@@ -217,12 +233,7 @@ static void count_by_type(const struct sight *s, const struct vgpu_type *type, s
 		not_counted(s, out, "the driver says that one more fits, not how many");
 }
 
-static const struct backend {
-	const char *interface;
-	bool vfs; /* its instances are on VFs */
-	void (*find_live)(struct sight *s);
-	void (*count)(const struct sight *s, const struct vgpu_type *type, struct wire_profile *out);
-} backends[] = {
+static const struct backend backends[] = {
 	{ "mdev", false, live_on_card, count_on_card },
 	{ "mdev_per_vf", true, live_on_vfs, count_on_vfs },
 	{ "vendor_vf", true, live_by_type, count_by_type },

@@ -319,6 +319,21 @@ static void a_free_vf_tells_for_all(void **state)
 	assert_int_equal(look(s, UINT64_MAX)->free, ROW_NULL);
 }
 
+static void a_vf_on_another_driver_is_not_free(void **state)
+{
+	CLEANUP(story_freep) struct story *s = story_of("mdev_per_vf", 0x10de, "nvidia", 3);
+	struct function *vf = inventory_function(&s->host->inv, hand_at("0000:02:00.2"));
+	const struct wire_shared *card;
+
+	(void)state;
+	driver.types[0] = (struct told){ "nvidia-744", "NVIDIA A2-2Q", LIKE(2048, 8), 1 };
+	vf->driver = "vfio-pci";
+	vf->vgpu = NULL;
+	card = look(s, 0);
+	assert_int_equal(card->free, 2);
+	assert_int_equal(profile_of(card, "nvidia-744")->available, 2);
+}
+
 /* ---- VFs with types ---- */
 
 static void what_the_driver_left_out_is_remembered(void **state)
@@ -503,6 +518,7 @@ int main(void)
 		cmocka_unit_test(gvtg_is_told_as_it_is),
 		cmocka_unit_test(a_driver_that_tells_little),
 		cmocka_unit_test(a_free_vf_tells_for_all),
+		cmocka_unit_test(a_vf_on_another_driver_is_not_free),
 		cmocka_unit_test(what_the_driver_left_out_is_remembered),
 		cmocka_unit_test(without_a_free_vf_and_memory_nothing_is_made_up),
 		cmocka_unit_test(plain_vfs_are_counted),
