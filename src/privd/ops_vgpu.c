@@ -3,6 +3,7 @@
  * Cutting a card into parts: SR-IOV functions (drivers/pci/iov.c), mediated devices
  * (drivers/vfio/mdev/), NVIDIA's types of a VF. The catalogues run vendor code when they are read.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -139,13 +140,14 @@ static enum privd_status mdev_types(struct op *op)
 }
 
 /*
- * One line of creatable_vgpu_types, "1145  : NVIDIA L40S-1B"; the header has no number. What the VF is
- * set to is not among them.
+ * One line of creatable_vgpu_types, "1145  : NVIDIA L40S-1B", however it is spaced; the header has no
+ * number. What the VF is set to is not among them.
  */
 static bool vf_type_line(const char *line, struct privd_type *type)
 {
 	char *end;
 	unsigned long id = strtoul(line, &end, 10);
+	size_t n;
 
 	if (end == line)
 		return false;
@@ -153,9 +155,12 @@ static bool vf_type_line(const char *line, struct privd_type *type)
 	if (*end != ':')
 		return false;
 	end += 1 + strspn(end + 1, " \t");
+	n = strlen(end);
+	while (n && isspace((unsigned char)end[n - 1]))
+		n--;
 	*type = (struct privd_type){ .available = -1, .vendor_vf = 1 };
 	snprintf(type->id, sizeof(type->id), "%lu", id);
-	snprintf(type->name, sizeof(type->name), "%s", end);
+	snprintf(type->name, sizeof(type->name), "%.*s", (int)n, end);
 	return true;
 }
 

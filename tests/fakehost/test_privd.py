@@ -256,6 +256,22 @@ def test_vendor_vf(state):
         assert p.call("vf_type", vf, value=0).status == "ok"
 
 
+@pytest.mark.parametrize("text", [
+    "ID    : vGPU Name\n1145  : NVIDIA L40S-1B\n1152  : NVIDIA L40S-8Q\n",
+    "1145:NVIDIA L40S-1B\n1152:NVIDIA L40S-8Q",
+    "\n ID\t: vGPU Name \r\n\t1145\t:  NVIDIA L40S-1B  \r\n\n 1152 :NVIDIA L40S-8Q\r\nnothing more\n7\n",
+])
+def test_a_list_of_types_however_it_is_spaced(tmp_path, text):
+    vf = "0000:41:00.5"
+    tree = tmp_path / "tree"
+    write_tree("f19-l40s-vendor-vf", tree)
+    with open(os.path.realpath(tree / DEV / vf / "nvidia/creatable_vgpu_types"), "w", encoding="utf-8") as file:
+        file.write(text)
+    with Privd(binary(), tree, tmp_path) as p:
+        assert [(t["id"], t["name"]) for t in p.call("read_types", vf).types()] == [
+            ("1145", "NVIDIA L40S-1B"), ("1152", "NVIDIA L40S-8Q")]
+
+
 def test_vfs(state):
     pf = "0000:00:02.0"
     with FakeHost("f13-intel-sriov") as host, start(host, state) as p:
