@@ -146,6 +146,17 @@ static const char *link_text(const struct cli *cli, const json_t *device)
 			    (long long)json_number(link, "max_width", 0));
 }
 
+/* The list itself is `vgpu profiles`. */
+static const char *sharing_text(const struct cli *cli, const json_t *device)
+{
+	const json_t *vgpu = json_object_get(device, "vgpu"), *profiles = json_object_get(vgpu, "profiles");
+	const char *interface = json_text(cli, vgpu, "interface") ?: "?";
+
+	if (!json_array_size(profiles))
+		return interface;
+	return arena_printf(cli->arena, "%s, %zu profiles", interface, json_array_size(profiles));
+}
+
 static const char *sriov_text(const struct cli *cli, const json_t *device)
 {
 	const json_t *sriov = json_object_get(device, "sriov");
@@ -185,6 +196,8 @@ static void print_hardware(struct cli *cli, const json_t *device)
 	print_field(cli, "power", field(cli, device, "power_state"));
 	print_field(cli, "option ROM", gpu_word(cli, rom, "reason"));
 	print_field(cli, "SR-IOV", sriov_text(cli, device));
+	if (json_is_object(json_object_get(device, "vgpu")))
+		print_field(cli, "can be shared", sharing_text(cli, device));
 }
 
 /* Did an earlier field have the same reason? Then it was told there. */

@@ -326,11 +326,19 @@ static void check_functions(const struct visit *v)
 
 static void check_shares(const struct visit *v)
 {
+	const struct function *f, *vf;
 	size_t vfs = 0, instances = 0;
 
 	for (size_t i = 0; i < v->unit->n; i++) {
-		vfs += v->unit->functions[i]->sriov ? v->unit->functions[i]->sriov->vfs.n : 0;
-		instances += v->unit->functions[i]->mdevs.n;
+		f = v->unit->functions[i];
+		instances += f->mdevs.n;
+		if (!f->sriov)
+			continue;
+		vfs += f->sriov->vfs.n;
+		for (LIST_EACH(const struct pci_address, at, &f->sriov->vfs)) {
+			vf = inventory_function(v->facts->gpu.inventory, *at);
+			instances += vf ? vf->mdevs.n : 0;
+		}
 	}
 	if (vfs || instances)
 		found(v, CHECK_WARN,

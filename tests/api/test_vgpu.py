@@ -64,6 +64,8 @@ def test_the_list_is_as_in_the_guide(tmp_path):
             "0000:08:00.4": "nvidia-754", "0000:08:02.0": "nvidia-746", "0000:08:00.6": "nvidia-751"}
         device = d.get(f"/api/gpu/devices/{A2}").json()
         assert "NVIDIA A2-4C" in device["vgpu"]["profiles"]
+        checks = d.get(f"/api/doctor?device={A2}").json()["checks"]
+        assert ["it is shared: 16 VFs, 3 vGPU instances"] == [c["title"] for c in checks if c["id"] == "shared"]
 
 
 def test_queries(tmp_path):

@@ -86,6 +86,18 @@ def test_shared_cards(horcrux, daemon, golden):
                 golden(f"vgpu-{interface}-{verb}.txt", out(verb))
 
 
+@pytest.mark.parametrize("vgpu, says", [
+    ({"interface": "mdev", "profiles": ["GRID T4-1B", "GRID T4-4Q"], "instances": []}, "mdev, 2 profiles"),
+    ({"interface": "sriov", "profiles": [], "instances": []}, "sriov\n"),
+    ({"interface": "vendor_vf", "profiles": None, "instances": []}, "vendor_vf\n"),
+    (None, None),
+])
+def test_how_a_card_can_be_shared(horcrux, daemon, vgpu, says):
+    daemon.on("GET", "/api/gpu/devices/0000:01:00.0", stub.says({**DEVICE, "vgpu": vgpu}))
+    out = horcrux("gpu", "show", "0000:01:00.0", f"--socket={daemon.path}").out
+    assert ("can be shared" in out) == bool(vgpu) and (not says or says in out.split("can be shared")[1])
+
+
 def test_profiles_of_one_card_that_fit(horcrux, daemon):
     card = "0000:08:00.0"
     for path, words in ((f"/api/vgpu/profiles?device={card}", [f"--device={card}"]),
