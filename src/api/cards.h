@@ -37,8 +37,9 @@ struct cards {
 
 /*
  * Publish what the replies are made from. The inventory of the facts must be the one that is published;
- * what is unknown in facts is unknown in the replies. offers: of vgpu/catalogue.h. What both borrow, `keep` keeps: it is
- * released, on any thread, when the last reference to the cards goes. Main thread.
+ * what is unknown in facts is unknown in the replies. offers: as vgpu_catalogue() takes them. What
+ * both borrow, `keep` keeps: it is released, on any thread, when the last reference to the cards
+ * goes. Main thread.
  */
 void cards_publish(const struct doctor_facts *facts, const struct list *offers, void *keep,
 		   void (*release)(void *keep));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* GETs of cards, shared cards, IOMMU and doctor, and the scan. All answer from cards.h. HTTP threads; nothing blocks. */
+/* GETs of cards, shared cards, IOMMU and doctor, and the scan. All answer from cards.h. HTTP threads;
+ * nothing blocks. */
 #include "api/api.h"
 #include "api/cards.h"
 #include "api/change.h"
@@ -34,15 +35,22 @@ static bool fresh(struct request *rq)
 	return false;
 }
 
+/* 1: *cards are fresh, a new reference. 0: the request waits, see fresh(). -1: there are none yet. */
+static int fresh_cards(struct request *rq, struct cards **cards, struct error *err)
+{
+	if (!fresh(rq))
+		return 0;
+	*cards = cards_acquire();
+	return *cards ? 1 : not_ready(err);
+}
+
 int gpus_list(struct request *rq, struct reply *reply, struct error *err)
 {
 	CLEANUP(cards_releasep) struct cards *cards = NULL;
+	int ready = fresh_cards(rq, &cards, err);
 
-	if (!fresh(rq))
-		return 0;
-	cards = cards_acquire();
-	if (!cards)
-		return not_ready(err);
+	if (ready <= 0)
+		return ready;
 	*reply = reply_resource(cards_list(cards, rq->query));
 	return 0;
 }
@@ -87,10 +95,6 @@ static struct card_reply *find(const struct request *rq, const struct cards *car
 	const struct function *f;
 	struct card_reply *r;
 
-	if (!cards) {
-		not_ready(err);
-		return NULL;
-	}
 	if (gpu_find(cards->inventory, rq->params[0], &f, err) < 0)
 		return NULL;
 	r = cards_find(cards, f->address);
@@ -102,11 +106,11 @@ static struct card_reply *find(const struct request *rq, const struct cards *car
 int gpus_show(struct request *rq, struct reply *reply, struct error *err)
 {
 	CLEANUP(cards_releasep) struct cards *cards = NULL;
+	int ready = fresh_cards(rq, &cards, err);
 	struct card_reply *r;
 
-	if (!fresh(rq))
-		return 0;
-	cards = cards_acquire();
+	if (ready <= 0)
+		return ready;
 	r = find(rq, cards, err);
 	if (!r)
 		return -1;
@@ -117,11 +121,11 @@ int gpus_show(struct request *rq, struct reply *reply, struct error *err)
 int gpus_group(struct request *rq, struct reply *reply, struct error *err)
 {
 	CLEANUP(cards_releasep) struct cards *cards = NULL;
+	int ready = fresh_cards(rq, &cards, err);
 	struct card_reply *r;
 
-	if (!fresh(rq))
-		return 0;
-	cards = cards_acquire();
+	if (ready <= 0)
+		return ready;
 	r = find(rq, cards, err);
 	if (!r)
 		return -1;
@@ -143,12 +147,10 @@ int gpus_iommu(struct request *rq, struct reply *reply, struct error *err)
 static int shared(struct request *rq, enum cards_shared which, struct reply *reply, struct error *err)
 {
 	CLEANUP(cards_releasep) struct cards *cards = NULL;
+	int ready = fresh_cards(rq, &cards, err);
 
-	if (!fresh(rq))
-		return 0;
-	cards = cards_acquire();
-	if (!cards)
-		return not_ready(err);
+	if (ready <= 0)
+		return ready;
 	*reply = reply_resource(cards_shared(cards, which));
 	return 0;
 }
@@ -183,14 +185,13 @@ int vgpus_profiles(struct request *rq, struct reply *reply, struct error *err)
 	const struct wire_profile_query *query = rq->query;
 	CLEANUP(cards_releasep) struct cards *cards = NULL;
 	const struct function *device = NULL;
+	int ready;
 
 	if (!query->device && query->fits != 1)
 		return shared(rq, CARDS_PROFILES, reply, err);
-	if (!fresh(rq))
-		return 0;
-	cards = cards_acquire();
-	if (!cards)
-		return not_ready(err);
+	ready = fresh_cards(rq, &cards, err);
+	if (ready <= 0)
+		return ready;
 	if (query->device && shared_device(cards->inventory, query->device, &device, err) < 0)
 		return -1;
 	*reply = reply_resource(cards_profiles(cards, device ? device->text : NULL, query->fits == 1));
@@ -203,13 +204,11 @@ int gpus_doctor(struct request *rq, struct reply *reply, struct error *err)
 	CLEANUP(arena_freep) struct arena *arena = arena_new();
 	CLEANUP(cards_releasep) struct cards *cards = NULL;
 	const struct function *device = NULL;
+	int ready = fresh_cards(rq, &cards, err);
 	struct wire_doctor doctor;
 
-	if (!fresh(rq))
-		return 0;
-	cards = cards_acquire();
-	if (!cards)
-		return not_ready(err);
+	if (ready <= 0)
+		return ready;
 	if (query->device && gpu_find(cards->inventory, query->device, &device, err) < 0)
 		return -1;
 	gpu_doctor(&cards->facts, device, arena, &doctor);

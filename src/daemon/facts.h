@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What must be asked of the helper again and again: who holds the cards, what the host lives on,
- * what lies in their memory, and what their drivers cut them into. Opening a device sends no uevent, so a thread of its own asks every five seconds while
- * somebody looks at the cards, and not otherwise. One such thread in a process.
+ * what lies in their memory, and what their drivers cut them into. Opening a device sends no uevent,
+ * so a thread of its own asks every five seconds while somebody looks at the cards, and not otherwise. One such thread in a process.
  */
 #pragma once
 

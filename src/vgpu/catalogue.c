@@ -11,9 +11,10 @@
 
 /* An instance there is. */
 struct live {
-	const struct function *on; /* its VF, or the card */
-	const struct mdev *mdev;   /* NULL: it is none */
-	const char *type;	   /* id; NULL: it cannot be told */
+	const struct function *on;	/* its VF, or the card */
+	const struct mdev *mdev;	/* NULL: it is none */
+	const char *id;			/* of its type; NULL: it cannot be told */
+	const struct vgpu_type *type;	/* NULL: the driver told nothing of it */
 };
 
 struct sight;
@@ -36,6 +37,8 @@ struct sight {
 	struct list live; /* struct live */
 	int64_t free_vfs; /* ROW_NULL: that is unknown, or it has none */
 	int64_t live_mb;  /* framebuffer of all that are live; ROW_NULL: unknown, or not one size */
+	bool live_sizes;  /* they are known to be of several sizes */
+	bool live_mig;	  /* one of them is backed by a GPU instance */
 	struct arena *arena;
 	struct wire_shared *out;
 };
@@ -47,9 +50,9 @@ static void unknown(struct arena *arena, struct list *list, const char *field, c
 
 /* ---- types ---- */
 
-static const char *directory_of(const struct vgpu_offer *offer, const char *id, struct arena *arena)
+static const char *directory_of(const char *interface, const char *id, struct arena *arena)
 {
-	return strcmp(offer->interface, "vendor_vf") ? id : arena_printf(arena, "nvidia-%s", id);
+	return strcmp(interface, "vendor_vf") ? id : arena_printf(arena, "nvidia-%s", id);
 }
 
 /* Its framebuffer in MiB: what the driver says of it, else what its name does; ROW_NULL. */
@@ -79,10 +82,16 @@ static bool type_is_mig(const struct vgpu_type *type)
 
 /* ---- what is live ---- */
 
+static void add_live(struct sight *s, const struct function *on, const struct mdev *mdev, const char *id)
+{
+	*list_add(s->arena, &s->live, struct live) =
+		(struct live){ on, mdev, id, s->offer && id ? vgpu_offer_type(s->offer, id) : NULL };
+}
+
 static void add_mdevs(struct sight *s, const struct function *f)
 {
 	for (LIST_EACH(const struct mdev, mdev, &f->mdevs))
-		*list_add(s->arena, &s->live, struct live) = (struct live){ f, mdev, mdev->type };
+		add_live(s, f, mdev, mdev->type);
 }
 
 static const struct function *vf_at(const struct sight *s, size_t i)
@@ -121,8 +130,7 @@ static void live_by_type(struct sight *s)
 	for (LIST_EACH(const struct vgpu_set, set, &s->offer->set)) {
 		f = inventory_function(s->facts->inventory, set->vf);
 		if (f)
-			*list_add(s->arena, &s->live, struct live) =
-				(struct live){ f, NULL, set->type };
+			add_live(s, f, NULL, set->type);
 	}
 }
 
@@ -163,21 +171,19 @@ static void count_free_vfs(struct sight *s)
 	}
 }
 
-static void find_live_size(struct sight *s)
+static void find_live_sizes(struct sight *s)
 {
-	const struct vgpu_type *type;
-	int64_t mb;
+	int64_t first = ROW_NULL, mb;
+	bool all_known = true;
 
-	s->live_mb = ROW_NULL;
 	for (LIST_EACH(const struct live, live, &s->live)) {
-		type = s->offer && live->type ? vgpu_offer_type(s->offer, live->type) : NULL;
-		mb = type ? type_mb(type, s->arena) : ROW_NULL;
-		if (mb == ROW_NULL || (s->live_mb != ROW_NULL && s->live_mb != mb)) {
-			s->live_mb = ROW_NULL;
-			return;
-		}
-		s->live_mb = mb;
+		mb = live->type ? type_mb(live->type, s->arena) : ROW_NULL;
+		all_known &= mb != ROW_NULL;
+		s->live_sizes |= mb != ROW_NULL && first != ROW_NULL && mb != first;
+		s->live_mig |= live->type && type_is_mig(live->type);
+		first = first == ROW_NULL ? mb : first;
 	}
+	s->live_mb = all_known && !s->live_sizes ? first : ROW_NULL;
 }
 
 /* ---- how many more ---- */
@@ -297,7 +303,7 @@ static void set_words(const struct sight *s, const struct vgpu_type *type, struc
 	struct profile_name name;
 	bool named = type->name && profile_name_parse(type->name, &name);
 
-	out->name = directory_of(s->offer, type->id, s->arena);
+	out->name = directory_of(s->pf->vgpu, type->id, s->arena);
 	out->id = type->id;
 	out->vgpu_type = type->name;
 	if (!type->name)
@@ -396,7 +402,6 @@ static void set_use(const struct sight *s, const struct live *live, struct wire_
 static void add_instance(const struct sight *s, const struct live *live)
 {
 	struct wire_instance *out = list_add(s->arena, &s->out->instances, struct wire_instance);
-	const struct vgpu_type *type;
 
 	rows_clear(wire_instance_rows, out);
 	out->unknown = (struct list){ 0 };
@@ -406,14 +411,11 @@ static void add_instance(const struct sight *s, const struct live *live)
 	out->device = s->pf->text;
 	out->vf = live->on == s->pf ? NULL : live->on->text;
 	out->node = s->facts->node;
-	if (live->type) {
-		type = s->offer ? vgpu_offer_type(s->offer, live->type) : NULL;
-		out->profile = live->mdev ? live->type :
-					    arena_printf(s->arena, "nvidia-%s", live->type);
-		out->vgpu_type = type ? type->name : NULL;
-	} else {
+	if (live->id)
+		out->profile = directory_of(s->pf->vgpu, live->id, s->arena);
+	else
 		unknown(s->arena, &out->unknown, "profile", "it could not be read");
-	}
+	out->vgpu_type = live->type ? live->type->name : NULL;
 	if (!out->vgpu_type)
 		unknown(s->arena, &out->unknown, "vgpu_type", not_told);
 	unknown(s->arena, &out->unknown, "since", "Horcrux did not make it");
@@ -440,33 +442,6 @@ static bool others_fit(const struct sight *s, int64_t mb, bool *any)
 	return false;
 }
 
-static bool sizes_differ(const struct sight *s)
-{
-	const struct vgpu_type *type;
-	int64_t first = ROW_NULL, mb;
-
-	for (LIST_EACH(const struct live, live, &s->live)) {
-		type = live->type ? vgpu_offer_type(s->offer, live->type) : NULL;
-		mb = type ? type_mb(type, s->arena) : ROW_NULL;
-		if (mb != ROW_NULL && first != ROW_NULL && mb != first)
-			return true;
-		first = mb != ROW_NULL ? mb : first;
-	}
-	return false;
-}
-
-static bool mig_is_live(const struct sight *s)
-{
-	const struct vgpu_type *type;
-
-	for (LIST_EACH(const struct live, live, &s->live)) {
-		type = live->type ? vgpu_offer_type(s->offer, live->type) : NULL;
-		if (type && type_is_mig(type))
-			return true;
-	}
-	return false;
-}
-
 /* What the driver lets stand beside each other is told by what does. */
 static void set_mode(const struct sight *s)
 {
@@ -478,9 +453,9 @@ static void set_mode(const struct sight *s)
 		return no_mode(s, s->not_asked);
 	if (!s->live.n)
 		return no_mode(s, "the driver does not tell it before the card carries an instance");
-	if (mig_is_live(s))
+	if (s->live_mig)
 		s->out->mode = VGPU_MIG;
-	else if (sizes_differ(s) || (s->live_mb != ROW_NULL && others_fit(s, s->live_mb, &any)))
+	else if (s->live_sizes || (s->live_mb != ROW_NULL && others_fit(s, s->live_mb, &any)))
 		s->out->mode = VGPU_MIXED;
 	else if (s->live_mb == ROW_NULL)
 		no_mode(s, "the sizes of its instances are not known");
@@ -574,7 +549,7 @@ static void add_card(const struct gpu_facts *facts, const struct function *pf, c
 	if (s.backend->find_live)
 		s.backend->find_live(&s);
 	count_free_vfs(&s);
-	find_live_size(&s);
+	find_live_sizes(&s);
 	set_mode(&s);
 	set_profiles(&s);
 	for (LIST_EACH(const struct live, live, &s.live))
@@ -589,74 +564,6 @@ void vgpu_catalogue(const struct gpu_facts *facts, const struct list *offers, st
 	for (LIST_EACH(struct function *, f, &facts->inventory->functions))
 		if (vgpu_is_device(facts->inventory, *f))
 			add_card(facts, *f, offers, arena, out);
-}
-
-/* ---- what is made of it ---- */
-
-static struct wire_profile *find_profile(const struct list *profiles, const struct wire_profile *like)
-{
-	for (LIST_EACH(struct wire_profile, it, profiles))
-		if (!strcmp(it->id, like->id) && !strcmp(it->vgpu_type ?: "", like->vgpu_type ?: ""))
-			return it;
-	return NULL;
-}
-
-/* A list of its own, so that adding to it does not reach into what it came from. */
-static struct list copied(const struct list *list, struct arena *arena)
-{
-	struct list copy = { 0 };
-
-	for (LIST_EACH(const char *, it, list))
-		list_add_string(arena, &copy, *it);
-	return copy;
-}
-
-static void merge(struct wire_profile *into, const struct wire_profile *from, struct arena *arena)
-{
-	for (LIST_EACH(const char *, device, &from->devices))
-		list_add_string(arena, &into->devices, *device);
-	if (from->available == ROW_NULL && into->available != ROW_NULL) {
-		into->available = ROW_NULL;
-		into->unknown = from->unknown;
-	} else if (into->available != ROW_NULL) {
-		into->available += from->available;
-	}
-	into->fits = into->fits == 1 || from->fits == 1	 ? 1 :
-		     into->fits < 0 || from->fits < 0 ? -1 :
-							0;
-	into->why = into->fits ? NULL : into->why;
-}
-
-void vgpu_profiles(const struct list *shared, const char *device, bool fits, struct arena *arena,
-		   struct list *out)
-{
-	struct wire_profile *known;
-
-	*out = (struct list){ 0 };
-	for (LIST_EACH(const struct wire_shared, card, shared)) {
-		if (device && strcmp(card->pci_id, device))
-			continue;
-		for (LIST_EACH(const struct wire_profile, p, &card->available_profiles)) {
-			if (fits && p->fits != 1)
-				continue;
-			known = find_profile(out, p);
-			if (known) {
-				merge(known, p, arena);
-				continue;
-			}
-			known = list_add(arena, out, struct wire_profile);
-			*known = *p;
-			known->devices = copied(&p->devices, arena);
-		}
-	}
-}
-
-void vgpu_instances(const struct list *shared, struct arena *arena, struct list *out)
-{
-	*out = (struct list){ 0 };
-	for (LIST_EACH(const struct wire_shared, card, shared))
-		for (LIST_EACH(const struct wire_instance, instance, &card->instances))
-			*list_add(arena, out, struct wire_instance) = *instance;
 }
 
 void vgpu_offered(const struct list *offers, struct arena *arena, struct list *out)
@@ -674,6 +581,6 @@ void vgpu_offered(const struct list *offers, struct arena *arena, struct list *o
 		for (LIST_EACH(const struct vgpu_type, type, &(*offer)->types))
 			if (type->offered)
 				list_add_string(arena, &to->names,
-						type->name ?: directory_of(*offer, type->id, arena));
+						type->name ?: directory_of((*offer)->interface, type->id, arena));
 	}
 }
